@@ -1,0 +1,88 @@
+"""Causal and reweighting estimators: weights, effects and their uncertainty.
+
+Importing the package loads nothing else: every public name, listed in ``__all__``, is
+imported when it is first asked for.
+"""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+from typing import Any as _Any
+
+if TYPE_CHECKING:
+    from causalweights import (
+        balancing,
+        datasets,
+        diagnostics,
+        discrepancy,
+        displays,
+        effects,
+        inference,
+        kernels,
+        learners,
+        optimize,
+    )
+    from causalweights.balancing import EntropyBalancer, IPMBalancer, PropensityWeighter
+    from causalweights.diagnostics import balance_table, effective_sample_size
+    from causalweights.displays import LoveDisplay, OverlapDisplay, WeightsDisplay
+    from causalweights.effects import WeightedEffect
+    from causalweights.inference import EffectResult
+    from causalweights.learners import WeightedKernelRidge
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EffectResult",
+    "EntropyBalancer",
+    "IPMBalancer",
+    "LoveDisplay",
+    "OverlapDisplay",
+    "PropensityWeighter",
+    "WeightedEffect",
+    "WeightedKernelRidge",
+    "WeightsDisplay",
+    "__version__",
+    "balance_table",
+    "balancing",
+    "datasets",
+    "diagnostics",
+    "discrepancy",
+    "displays",
+    "effective_sample_size",
+    "effects",
+    "inference",
+    "kernels",
+    "learners",
+    "optimize",
+]
+
+# The room each re-exported name lives in; every other public name is a room itself.
+_ROOM_OF = {
+    "EffectResult": "inference",
+    "EntropyBalancer": "balancing",
+    "IPMBalancer": "balancing",
+    "LoveDisplay": "displays",
+    "OverlapDisplay": "displays",
+    "PropensityWeighter": "balancing",
+    "WeightedEffect": "effects",
+    "WeightedKernelRidge": "learners",
+    "WeightsDisplay": "displays",
+    "balance_table": "diagnostics",
+    "effective_sample_size": "diagnostics",
+}
+
+
+def __getattr__(name: str) -> _Any:
+    """Import a public name when it is first used (PEP 562)."""
+    if name in _ROOM_OF:
+        value = getattr(_import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+    elif name in __all__:
+        value = _import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,260 @@
+"""Tiled Gram loops: dense blocks and fused products that never form the matrix.
+
+A kernel arrives as a sum of products of terms: ``codes`` (T,), ``group`` (T,) tells
+which product a term belongs to, ``params`` (T, 3), ``coefs`` (G,). Points of the second
+sample come transposed (d, m), so that a sweep over points is contiguous. Up to
+``DIRECT_MAX`` dimensions distances are summed coordinate by coordinate, which is exact
+for near-duplicates; above, a BLAS product of a row block and a column panel is faster.
+Each output row is summed in a fixed order by one thread.
+"""
+
+import numpy as np
+from numba import njit
+
+from causalweights._numba._profiles import (
+    ENERGY,
+    FAST,
+    GAUSSIAN,
+    LAPLACE,
+    LINEAR,
+    POLYNOMIAL,
+    apply_profile,
+)
+
+TILE = 512
+ROWS = 64
+DIRECT_MAX = 16
+SUM = FAST | {"reassoc"}
+# Squared distances below this share of the squared norms are summed again coordinate
+# by coordinate: the expansion |x|^2 + |y|^2 - 2x'y has lost their leading digits.
+_CANCEL = 1e-4
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _squared(x, Yt, j0, m, acc):
+    d = x.shape[0]
+    for j in range(m):
+        acc[j] = 0
+    k = 0
+    while k + 1 < d:
+        a, b = x[k], x[k + 1]
+        ya, yb = Yt[k, j0 : j0 + m], Yt[k + 1, j0 : j0 + m]
+        for j in range(m):
+            u, v = a - ya[j], b - yb[j]
+            acc[j] += u * u + v * v
+        k += 2
+    if k < d:
+        a = x[k]
+        ya = Yt[k, j0 : j0 + m]
+        for j in range(m):
+            u = a - ya[j]
+            acc[j] += u * u
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _absolute(x, Yt, j0, m, acc):
+    d = x.shape[0]
+    for j in range(m):
+        acc[j] = 0
+    k = 0
+    while k + 1 < d:
+        a, b = x[k], x[k + 1]
+        ya, yb = Yt[k, j0 : j0 + m], Yt[k + 1, j0 : j0 + m]
+        for j in range(m):
+            acc[j] += abs(a - ya[j]) + abs(b - yb[j])
+        k += 2
+    if k < d:
+        a = x[k]
+        ya = Yt[k, j0 : j0 + m]
+        for j in range(m):
+            acc[j] += abs(a - ya[j])
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _product(x, Yt, j0, m, acc):
+    for j in range(m):
+        acc[j] = 0
+    for k in range(x.shape[0]):
+        a = x[k]
+        y = Yt[k, j0 : j0 + m]
+        for j in range(m):
+            acc[j] += a * y[j]
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _squared_from_product(x, Yt, j0, m, dots, xx, yy, acc):
+    threshold = dots.dtype.type(_CANCEL)
+    two = dots.dtype.type(2.0)
+    suspicious = 0
+    for j in range(m):
+        size = xx + yy[j]
+        value = size - two * dots[j]
+        acc[j] = value
+        suspicious += 1 if value < threshold * size else 0
+    if suspicious:
+        for j in range(m):
+            if acc[j] < threshold * (xx + yy[j]):
+                total = acc[j] * 0
+                for k in range(x.shape[0]):
+                    u = x[k] - Yt[k, j0 + j]
+                    total += u * u
+                acc[j] = total
+
+
+@njit(cache=True, nogil=True)
+def _kernel_row(
+    x, Yt, j0, m, codes, group, params, coefs, nx, ny, i, dots, use_dots, sq, work, out
+):
+    """Write the kernel values of one row against columns j0:j0+m into ``out``."""
+    raw, value, product = work[0, :m], work[1, :m], work[2, :m]
+    have = -1  # which raw quantity ``raw`` holds: 0 squared, 1 absolute, 2 product
+    for j in range(m):
+        out[j] = 0
+    for t in range(codes.shape[0]):
+        code = codes[t]
+        if code == LAPLACE:
+            need = 1
+        elif code == LINEAR or code == POLYNOMIAL:
+            need = 2
+        else:
+            need = 0
+        if need != have:
+            if need == 1:
+                _absolute(x, Yt, j0, m, raw)
+            elif need == 2:
+                _product(x, Yt, j0, m, raw)
+            elif use_dots:
+                _squared_from_product(
+                    x, Yt, j0, m, dots, sq[0][i], sq[1][j0 : j0 + m], raw
+                )
+            else:
+                _squared(x, Yt, j0, m, raw)
+            have = need
+        a = int(params[t, 1]) if code == ENERGY else 0
+        norm_y = ny[a, j0 : j0 + m]
+        first = t == 0 or group[t] != group[t - 1]
+        last = t == codes.shape[0] - 1 or group[t + 1] != group[t]
+        target = product if first else value
+        apply_profile(code, params[t], raw, nx[a, i], norm_y, target)
+        if not first:
+            for j in range(m):
+                product[j] *= value[j]
+        if last:
+            coef = coefs[group[t]]
+            for j in range(m):
+                out[j] += coef * product[j]
+
+
+@njit(cache=True, nogil=True)
+def _panel_product(X, i0, i1, Yt, j0, m, use_dots):
+    if use_dots:
+        return np.dot(X[i0:i1], np.ascontiguousarray(Yt[:, j0 : j0 + m]))
+    return np.empty((1, 1), X.dtype)
+
+
+@njit(cache=True, nogil=True)
+def dense_rows(
+    X, Yt, codes, group, params, coefs, nx, ny, sqx, sqy, use_dots, i0, i1, out
+):
+    """Fill rows ``i0:i1`` of ``out`` (n, m)."""
+    m_all = Yt.shape[1]
+    work = np.empty((3, TILE), X.dtype)
+    for j0 in range(0, m_all, TILE):
+        m = min(TILE, m_all - j0)
+        for b0 in range(i0, i1, ROWS):
+            b1 = min(b0 + ROWS, i1)
+            dots = _panel_product(X, b0, b1, Yt, j0, m, use_dots)
+            for i in range(b0, b1):
+                row = dots[i - b0] if use_dots else dots[0]
+                _kernel_row(
+                    X[i], Yt, j0, m, codes, group, params, coefs, nx, ny, i,
+                    row, use_dots, (sqx, sqy), work, out[i, j0 : j0 + m],
+                )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def _mirror(out, i0, i1, j0, j1):
+    """Copy block (i, j) to (j, i), eight columns at a time for the cache's sake."""
+    for c0 in range(j0, j1, 8):
+        c1 = min(c0 + 8, j1)
+        for i in range(i0, i1):
+            for j in range(c0, c1):
+                out[j, i] = out[i, j]
+
+
+@njit(cache=True, nogil=True)
+def symmetric_rows(
+    X, Yt, codes, group, params, coefs, nx, ny, sqx, sqy, use_dots, i0, i1, out
+):
+    """Fill rows ``i0:i1`` from the diagonal on, and their mirror image."""
+    n = X.shape[0]
+    work = np.empty((3, TILE), X.dtype)
+    for b0 in range(i0, i1, ROWS):
+        b1 = min(b0 + ROWS, i1)
+        for j0 in range(b0, n, TILE):
+            m = min(TILE, n - j0)
+            dots = _panel_product(X, b0, b1, Yt, j0, m, use_dots)
+            for i in range(b0, b1):
+                row = dots[i - b0] if use_dots else dots[0]
+                _kernel_row(
+                    X[i], Yt, j0, m, codes, group, params, coefs, nx, ny, i,
+                    row, use_dots, (sqx, sqy), work, out[i, j0 : j0 + m],
+                )  # fmt: skip
+            _mirror(out, b0, b1, max(j0, b1), j0 + m)
+        # A product by BLAS need not be symmetric to the last bit: mirror the block.
+        for i in range(b0, b1):
+            for j in range(b0, i):
+                out[i, j] = out[j, i]
+
+
+@njit(cache=True, nogil=True, fastmath=SUM)
+def _inner(a, b):
+    total = a.dtype.type(0)
+    for j in range(a.shape[0]):
+        total += a[j] * b[j]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def matmat_rows(
+    X, Yt, codes, group, params, coefs, nx, ny, sqx, sqy, use_dots, i0, i1, Vt, out
+):
+    """Add ``K[i0:i1] @ Vt.T`` into ``out`` (n, k) in float64, tile by tile."""
+    m_all = Yt.shape[1]
+    work = np.empty((3, TILE), X.dtype)
+    values = np.empty(TILE, X.dtype)
+    for j0 in range(0, m_all, TILE):
+        m = min(TILE, m_all - j0)
+        for b0 in range(i0, i1, ROWS):
+            b1 = min(b0 + ROWS, i1)
+            dots = _panel_product(X, b0, b1, Yt, j0, m, use_dots)
+            for i in range(b0, b1):
+                row = dots[i - b0] if use_dots else dots[0]
+                _kernel_row(
+                    X[i], Yt, j0, m, codes, group, params, coefs, nx, ny, i,
+                    row, use_dots, (sqx, sqy), work, values[:m],
+                )  # fmt: skip
+                for c in range(Vt.shape[0]):
+                    out[i, c] += _inner(values[:m], Vt[c, j0 : j0 + m])
+
+
+@njit(cache=True, nogil=True, fastmath=SUM)
+def subtract_outer(column, L, pivot_row, r):
+    """Subtract ``L[:, :r] @ pivot_row[:r]`` from ``column``; L is stored (r, n)."""
+    for k in range(r):
+        factor = pivot_row[k]
+        source = L[k]
+        for i in range(column.shape[0]):
+            column[i] -= factor * source[i]
+
+
+__all__ = [
+    "DIRECT_MAX",
+    "GAUSSIAN",
+    "ROWS",
+    "TILE",
+    "dense_rows",
+    "matmat_rows",
+    "subtract_outer",
+    "symmetric_rows",
+]

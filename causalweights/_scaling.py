@@ -1,0 +1,66 @@
+"""Standardisation of covariates: weighted mean and ddof-0 SD, constants found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from causalweights._typing import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Centre and scale of the columns that vary.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (d,)
+        Weighted mean and ddof-0 standard deviation of each kept column.
+    kept : ndarray of shape (d,)
+        Positions of the kept columns.
+    constant : ndarray
+        Positions of the constant ones.
+    """
+
+    mean: FloatArray
+    scale: FloatArray
+    kept: np.ndarray
+    constant: np.ndarray
+
+    def transform(self, X: np.ndarray) -> FloatArray:
+        """Return the standardised kept columns of X, a new float64 array."""
+        out = np.asarray(X)[:, self.kept].astype(np.float64)
+        out -= self.mean
+        out /= self.scale
+        return out
+
+
+def fit_scaling(X: np.ndarray, sample_weight: FloatArray | None = None) -> Scaling:
+    """Return the scaling of X; raise a ValueError when every column is constant."""
+    # Dividing by the largest entry first keeps squares of huge or tiny values finite.
+    X = np.asarray(X, dtype=np.float64)
+    size = np.max(np.abs(X), axis=0)
+    size[size == 0] = 1.0
+    unit = X / size
+    if sample_weight is None:
+        mean = unit.mean(axis=0)
+        # A second pass takes the rounding of the first mean out.
+        mean += (unit - mean).mean(axis=0)
+        scale = np.sqrt(np.mean((unit - mean) ** 2, axis=0))
+    else:
+        share = sample_weight / sample_weight.sum()
+        mean = share @ unit
+        mean += share @ (unit - mean)
+        scale = np.sqrt(share @ (unit - mean) ** 2)
+    noise = 10 * np.finfo(np.float64).eps  # entries are at most 1 in size here
+    constant = (np.ptp(unit, axis=0) == 0) | (scale <= noise)
+    if np.all(constant):
+        raise ValueError(
+            "all columns of X are constant: there is nothing to balance or to learn "
+            "from. Check that X holds covariates."
+        )
+    kept = np.flatnonzero(~constant)
+    return Scaling(
+        (mean * size)[kept], (scale * size)[kept], kept, np.flatnonzero(constant)
+    )

@@ -1,0 +1,1 @@
+"""CSV files read by ``causalweights.datasets``; README.md says what each holds."""
