@@ -30,7 +30,7 @@ class Scaling:
 
     def transform(self, X: np.ndarray) -> FloatArray:
         """Return the standardised kept columns of X, a new float64 array."""
-        out = np.asarray(X)[:, self.kept].astype(np.float64)
+        out = np.array(np.asarray(X)[:, self.kept], dtype=np.float64, order="C")
         out -= self.mean
         out /= self.scale
         return out
@@ -38,8 +38,9 @@ class Scaling:
 
 def fit_scaling(X: np.ndarray, sample_weight: FloatArray | None = None) -> Scaling:
     """Return the scaling of X; raise a ValueError when every column is constant."""
-    # Dividing by the largest entry first keeps squares of huge or tiny values finite.
-    X = np.asarray(X, dtype=np.float64)
+    # One memory layout, so that a frame and an array give the same bits. Dividing by
+    # the largest entry keeps squares of huge or tiny values finite.
+    X = np.ascontiguousarray(X, dtype=np.float64)
     size = np.max(np.abs(X), axis=0)
     size[size == 0] = 1.0
     unit = X / size

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from causalweights._typing import ESTIMANDS, FloatArray, IntArray
+import itertools
 
 # More distinct numeric values than this (and than a tenth of the rows) is a dose.
 _MAX_NUMERIC_ARMS = 20
@@ -173,9 +174,11 @@ def check_same_rows(**inputs: Any) -> None:
         (name, value.index) for name, value in inputs.items()
         if hasattr(value, "index") and hasattr(value, "iloc")
     ]  # fmt: skip
-    for (first, a), (second, b) in zip(indexed, indexed[1:], strict=False):
-        if len(a) == len(b) and not a.equals(b) and a.sort_values().equals(
-            b.sort_values()
+    for (first, a), (second, b) in itertools.pairwise(indexed):
+        if (
+            len(a) == len(b)
+            and not a.equals(b)
+            and a.sort_values().equals(b.sort_values())
         ):
             raise ValueError(
                 f"{first} and {second} have the same index labels in another order. "

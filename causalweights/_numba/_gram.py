@@ -26,90 +26,121 @@ ROWS = 64
 DIRECT_MAX = 16
 SUM = FAST | {"reassoc"}
 # Squared distances below this share of the squared norms are summed again coordinate
-# by coordinate: the expansion |x|^2 + |y|^2 - 2x'y has lost their leading digits.
-_CANCEL = 1e-4
+# by coordinate: the expansion |x|^2 + |y|^2 - 2x'y has lost two leading digits there.
+_CANCEL = 1e-2
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _squared(x, Yt, j0, m, acc):
     d = x.shape[0]
-    for j in range(m):
-        acc[j] = 0
-    k = 0
-    while k + 1 < d:
-        a, b = x[k], x[k + 1]
-        ya, yb = Yt[k, j0 : j0 + m], Yt[k + 1, j0 : j0 + m]
+    k = 2 - d % 2  # an odd number of coordinates starts with one, an even with two
+    a, ya = x[0], Yt[0, j0 : j0 + m]
+    if k == 1:
         for j in range(m):
-            u, v = a - ya[j], b - yb[j]
-            acc[j] += u * u + v * v
+            acc[j] = (a - ya[j]) ** 2
+    else:
+        b, yb = x[1], Yt[1, j0 : j0 + m]
+        for j in range(m):
+            acc[j] = (a - ya[j]) ** 2 + (b - yb[j]) ** 2
+    if (d - k) % 4:
+        a, ya = x[k], Yt[k, j0 : j0 + m]
+        b, yb = x[k + 1], Yt[k + 1, j0 : j0 + m]
+        for j in range(m):
+            acc[j] += (a - ya[j]) ** 2 + (b - yb[j]) ** 2
         k += 2
-    if k < d:
-        a = x[k]
-        ya = Yt[k, j0 : j0 + m]
+    while k < d:
+        a, ya = x[k], Yt[k, j0 : j0 + m]
+        b, yb = x[k + 1], Yt[k + 1, j0 : j0 + m]
+        c, yc = x[k + 2], Yt[k + 2, j0 : j0 + m]
+        e, ye = x[k + 3], Yt[k + 3, j0 : j0 + m]
         for j in range(m):
-            u = a - ya[j]
-            acc[j] += u * u
+            u = (a - ya[j]) ** 2 + (b - yb[j]) ** 2
+            acc[j] += u + ((c - yc[j]) ** 2 + (e - ye[j]) ** 2)
+        k += 4
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _absolute(x, Yt, j0, m, acc):
     d = x.shape[0]
-    for j in range(m):
-        acc[j] = 0
-    k = 0
-    while k + 1 < d:
-        a, b = x[k], x[k + 1]
-        ya, yb = Yt[k, j0 : j0 + m], Yt[k + 1, j0 : j0 + m]
+    k = 2 - d % 2
+    a, ya = x[0], Yt[0, j0 : j0 + m]
+    if k == 1:
+        for j in range(m):
+            acc[j] = abs(a - ya[j])
+    else:
+        b, yb = x[1], Yt[1, j0 : j0 + m]
+        for j in range(m):
+            acc[j] = abs(a - ya[j]) + abs(b - yb[j])
+    if (d - k) % 4:
+        a, ya = x[k], Yt[k, j0 : j0 + m]
+        b, yb = x[k + 1], Yt[k + 1, j0 : j0 + m]
         for j in range(m):
             acc[j] += abs(a - ya[j]) + abs(b - yb[j])
         k += 2
-    if k < d:
-        a = x[k]
-        ya = Yt[k, j0 : j0 + m]
+    while k < d:
+        a, ya = x[k], Yt[k, j0 : j0 + m]
+        b, yb = x[k + 1], Yt[k + 1, j0 : j0 + m]
+        c, yc = x[k + 2], Yt[k + 2, j0 : j0 + m]
+        e, ye = x[k + 3], Yt[k + 3, j0 : j0 + m]
         for j in range(m):
-            acc[j] += abs(a - ya[j])
+            u = abs(a - ya[j]) + abs(b - yb[j])
+            acc[j] += u + (abs(c - yc[j]) + abs(e - ye[j]))
+        k += 4
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _product(x, Yt, j0, m, acc):
+    a, ya = x[0], Yt[0, j0 : j0 + m]
     for j in range(m):
-        acc[j] = 0
-    for k in range(x.shape[0]):
-        a = x[k]
-        y = Yt[k, j0 : j0 + m]
+        acc[j] = a * ya[j]
+    k = 1
+    while k + 1 < x.shape[0]:
+        a, ya = x[k], Yt[k, j0 : j0 + m]
+        b, yb = x[k + 1], Yt[k + 1, j0 : j0 + m]
         for j in range(m):
-            acc[j] += a * y[j]
+            acc[j] += a * ya[j] + b * yb[j]
+        k += 2
+    if k < x.shape[0]:
+        a, ya = x[k], Yt[k, j0 : j0 + m]
+        for j in range(m):
+            acc[j] += a * ya[j]
+
+
+@njit(cache=True, nogil=True, fastmath=SUM)
+def _one_squared(x, y):
+    total = x.dtype.type(0)
+    for k in range(x.shape[0]):
+        total += (x[k] - y[k]) ** 2
+    return total
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _squared_from_product(x, Yt, j0, m, dots, xx, yy, acc):
+def _squared_from_product(x, Y, j0, m, dots, xx, yy, acc):
     threshold = dots.dtype.type(_CANCEL)
     two = dots.dtype.type(2.0)
-    suspicious = 0
+    suspicious = False
     for j in range(m):
         size = xx + yy[j]
         value = size - two * dots[j]
         acc[j] = value
-        suspicious += 1 if value < threshold * size else 0
+        suspicious |= value < threshold * size
     if suspicious:
         for j in range(m):
             if acc[j] < threshold * (xx + yy[j]):
-                total = acc[j] * 0
-                for k in range(x.shape[0]):
-                    u = x[k] - Yt[k, j0 + j]
-                    total += u * u
-                acc[j] = total
+                acc[j] = _one_squared(x, Y[j0 + j])
 
 
 @njit(cache=True, nogil=True)
 def _kernel_row(
-    x, Yt, j0, m, codes, group, params, coefs, nx, ny, i, dots, use_dots, sq, work, out
-):
-    """Write the kernel values of one row against columns j0:j0+m into ``out``."""
+    x, Y, Yt, j0, m, codes, group, params, coefs, nx, ny, i, dots, use_dots, sqx, sqy,
+    work, out,
+):  # fmt: skip
+    """Write the kernel values of one row against columns j0:j0+m into ``out``.
+
+    The first product is computed in ``out`` itself, later ones are added to it.
+    """
     raw, value, product = work[0, :m], work[1, :m], work[2, :m]
     have = -1  # which raw quantity ``raw`` holds: 0 squared, 1 absolute, 2 product
-    for j in range(m):
-        out[j] = 0
     for t in range(codes.shape[0]):
         code = codes[t]
         if code == LAPLACE:
@@ -119,56 +150,63 @@ def _kernel_row(
         else:
             need = 0
         if need != have:
+            raw = work[0, :m]
             if need == 1:
                 _absolute(x, Yt, j0, m, raw)
+            elif need == 2 and use_dots:
+                raw = dots
             elif need == 2:
                 _product(x, Yt, j0, m, raw)
             elif use_dots:
-                _squared_from_product(
-                    x, Yt, j0, m, dots, sq[0][i], sq[1][j0 : j0 + m], raw
-                )
+                _squared_from_product(x, Y, j0, m, dots, sqx[i], sqy[j0 : j0 + m], raw)
             else:
                 _squared(x, Yt, j0, m, raw)
             have = need
         a = int(params[t, 1]) if code == ENERGY else 0
-        norm_y = ny[a, j0 : j0 + m]
         first = t == 0 or group[t] != group[t - 1]
         last = t == codes.shape[0] - 1 or group[t + 1] != group[t]
-        target = product if first else value
-        apply_profile(code, params[t], raw, nx[a, i], norm_y, target)
+        total = out if group[t] == 0 else product
+        target = total if first else value
+        apply_profile(code, params[t], raw, nx[a, i], ny[a, j0 : j0 + m], target)
         if not first:
             for j in range(m):
-                product[j] *= value[j]
+                total[j] *= value[j]
         if last:
             coef = coefs[group[t]]
-            for j in range(m):
-                out[j] += coef * product[j]
+            if group[t] > 0:
+                for j in range(m):
+                    out[j] += coef * product[j]
+            elif coef != 1:
+                for j in range(m):
+                    out[j] *= coef
 
 
 @njit(cache=True, nogil=True)
-def _panel_product(X, i0, i1, Yt, j0, m, use_dots):
+def _panel_product(X, b0, b1, Y, j0, m, use_dots, buffer):
+    """Return ``X[b0:b1] @ Y[j0:j0+m].T`` in the buffer, where dots are wanted."""
+    dots = buffer[: (b1 - b0) * m].reshape(b1 - b0, m)
     if use_dots:
-        return np.dot(X[i0:i1], np.ascontiguousarray(Yt[:, j0 : j0 + m]))
-    return np.empty((1, 1), X.dtype)
+        np.dot(X[b0:b1], Y[j0 : j0 + m].T, dots)
+    return dots
 
 
 @njit(cache=True, nogil=True)
 def dense_rows(
-    X, Yt, codes, group, params, coefs, nx, ny, sqx, sqy, use_dots, i0, i1, out
+    X, Y, Yt, codes, group, params, coefs, nx, ny, sqx, sqy, use_dots, i0, i1, out
 ):
     """Fill rows ``i0:i1`` of ``out`` (n, m)."""
-    m_all = Yt.shape[1]
+    m_all = Y.shape[0]
     work = np.empty((3, TILE), X.dtype)
+    buffer = np.empty(ROWS * TILE, X.dtype)
     for j0 in range(0, m_all, TILE):
         m = min(TILE, m_all - j0)
         for b0 in range(i0, i1, ROWS):
             b1 = min(b0 + ROWS, i1)
-            dots = _panel_product(X, b0, b1, Yt, j0, m, use_dots)
+            dots = _panel_product(X, b0, b1, Y, j0, m, use_dots, buffer)
             for i in range(b0, b1):
-                row = dots[i - b0] if use_dots else dots[0]
                 _kernel_row(
-                    X[i], Yt, j0, m, codes, group, params, coefs, nx, ny, i,
-                    row, use_dots, (sqx, sqy), work, out[i, j0 : j0 + m],
+                    X[i], Y, Yt, j0, m, codes, group, params, coefs, nx, ny, i,
+                    dots[i - b0], use_dots, sqx, sqy, work, out[i, j0 : j0 + m],
                 )  # fmt: skip
 
 
@@ -184,21 +222,21 @@ def _mirror(out, i0, i1, j0, j1):
 
 @njit(cache=True, nogil=True)
 def symmetric_rows(
-    X, Yt, codes, group, params, coefs, nx, ny, sqx, sqy, use_dots, i0, i1, out
+    X, Y, Yt, codes, group, params, coefs, nx, ny, sqx, sqy, use_dots, i0, i1, out
 ):
     """Fill rows ``i0:i1`` from the diagonal on, and their mirror image."""
     n = X.shape[0]
     work = np.empty((3, TILE), X.dtype)
+    buffer = np.empty(ROWS * TILE, X.dtype)
     for b0 in range(i0, i1, ROWS):
         b1 = min(b0 + ROWS, i1)
         for j0 in range(b0, n, TILE):
             m = min(TILE, n - j0)
-            dots = _panel_product(X, b0, b1, Yt, j0, m, use_dots)
+            dots = _panel_product(X, b0, b1, Y, j0, m, use_dots, buffer)
             for i in range(b0, b1):
-                row = dots[i - b0] if use_dots else dots[0]
                 _kernel_row(
-                    X[i], Yt, j0, m, codes, group, params, coefs, nx, ny, i,
-                    row, use_dots, (sqx, sqy), work, out[i, j0 : j0 + m],
+                    X[i], Y, Yt, j0, m, codes, group, params, coefs, nx, ny, i,
+                    dots[i - b0], use_dots, sqx, sqy, work, out[i, j0 : j0 + m],
                 )  # fmt: skip
             _mirror(out, b0, b1, max(j0, b1), j0 + m)
         # A product by BLAS need not be symmetric to the last bit: mirror the block.
@@ -217,25 +255,32 @@ def _inner(a, b):
 
 @njit(cache=True, nogil=True)
 def matmat_rows(
-    X, Yt, codes, group, params, coefs, nx, ny, sqx, sqy, use_dots, i0, i1, Vt, out
+    X, Y, Yt, codes, group, params, coefs, nx, ny, sqx, sqy, use_dots, i0, i1, V, out
 ):
-    """Add ``K[i0:i1] @ Vt.T`` into ``out`` (n, k) in float64, tile by tile."""
-    m_all = Yt.shape[1]
+    """Add ``K[i0:i1] @ V`` into ``out`` (n, k) in float64, tile by tile."""
+    m_all, width = V.shape
     work = np.empty((3, TILE), X.dtype)
-    values = np.empty(TILE, X.dtype)
+    buffer = np.empty(ROWS * TILE, X.dtype)
+    store = np.empty(ROWS * TILE, X.dtype)
+    part = np.empty((ROWS, width), X.dtype)
+    vector = V.reshape(m_all * width)
     for j0 in range(0, m_all, TILE):
         m = min(TILE, m_all - j0)
         for b0 in range(i0, i1, ROWS):
             b1 = min(b0 + ROWS, i1)
-            dots = _panel_product(X, b0, b1, Yt, j0, m, use_dots)
+            dots = _panel_product(X, b0, b1, Y, j0, m, use_dots, buffer)
+            values = store[: (b1 - b0) * m].reshape(b1 - b0, m)
             for i in range(b0, b1):
-                row = dots[i - b0] if use_dots else dots[0]
+                row = values[i - b0]
                 _kernel_row(
-                    X[i], Yt, j0, m, codes, group, params, coefs, nx, ny, i,
-                    row, use_dots, (sqx, sqy), work, values[:m],
+                    X[i], Y, Yt, j0, m, codes, group, params, coefs, nx, ny, i,
+                    dots[i - b0], use_dots, sqx, sqy, work, row,
                 )  # fmt: skip
-                for c in range(Vt.shape[0]):
-                    out[i, c] += _inner(values[:m], Vt[c, j0 : j0 + m])
+                if width == 1:
+                    out[i, 0] += _inner(row, vector[j0 : j0 + m])
+            if width > 1:
+                np.dot(values, V[j0 : j0 + m], part[: b1 - b0])
+                out[b0:b1] += part[: b1 - b0]
 
 
 @njit(cache=True, nogil=True, fastmath=SUM)

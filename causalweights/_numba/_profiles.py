@@ -152,12 +152,12 @@ def _energy(t, norm_x, norm_y, out):
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _affine_power(t, gamma, constant, degree, out):
+    # One sweep a factor: a loop of unknown length inside would not vectorise.
     for j in range(t.shape[0]):
-        base = gamma * t[j] + constant
-        value = base
-        for _ in range(degree - 1):
-            value *= base
-        out[j] = value
+        out[j] = gamma * t[j] + constant
+    for _ in range(degree - 1):
+        for j in range(t.shape[0]):
+            out[j] *= gamma * t[j] + constant
 
 
 @njit(cache=True, nogil=True)

@@ -12,7 +12,12 @@ from numpy.typing import ArrayLike
 
 from causalweights._numba import _profiles as codes
 from causalweights.kernels._bandwidth import median_distance
-from causalweights.kernels._operator import GramOperator, Spec, as_points
+from causalweights.kernels._operator import (
+    GramOperator,
+    Spec,
+    as_points,
+    check_same_columns,
+)
 
 Bandwidth = float | str | Sequence[float]
 
@@ -23,6 +28,8 @@ class Kernel:
     A kernel is immutable. One whose bandwidth is the rule ``"median"`` takes its value
     from data in `resolve`; `operator` resolves on the rows it is given.
     """
+
+    __array_ufunc__ = None  # numpy's scalars leave ``2.0 * kernel`` to `__rmul__`
 
     def resolve(self, X: ArrayLike, *, random_state: Any = None) -> Kernel:
         """Return the kernel with every bandwidth rule replaced by its value on X."""
@@ -47,7 +54,11 @@ class Kernel:
             Threads for blocks of rows; None follows numba's setting. The result does
             not depend on it.
         """
-        rows = as_points(X) if Y is None else np.vstack([as_points(X), as_points(Y)])
+        rows = as_points(X)
+        if Y is not None:
+            other = as_points(Y)
+            check_same_columns(rows, other)
+            rows = np.vstack([rows, other])
         return GramOperator(self.resolve(rows).spec(), X, Y, n_threads=n_threads)
 
     def __call__(self, X: ArrayLike, Y: ArrayLike | None = None) -> np.ndarray:
@@ -218,7 +229,7 @@ class Linear(Kernel):
     constant: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.constant < 0:
+        if not (np.isfinite(self.constant) and self.constant >= 0):
             raise ValueError(f"constant must be >= 0, got {self.constant!r}.")
 
     def spec(self) -> Spec:
@@ -246,7 +257,7 @@ class Polynomial(Kernel):
     def __post_init__(self) -> None:
         if self.degree != int(self.degree) or self.degree < 1:
             raise ValueError(f"degree must be a positive integer, got {self.degree!r}.")
-        if self.gamma <= 0 or self.constant < 0:
+        if not (0 < self.gamma < np.inf and 0 <= self.constant < np.inf):
             raise ValueError("gamma must be positive and constant non-negative.")
 
     def spec(self) -> Spec:

@@ -14,6 +14,7 @@ from causalweights._numba._gram import subtract_outer
 
 class _Columns(Protocol):
     shape: tuple[int, int]
+    dtype: np.dtype
 
     def block(
         self, rows: ArrayLike | None, columns: ArrayLike | None = None
@@ -89,16 +90,20 @@ def pivoted_cholesky(
     trace = residual.sum()
     rows = np.zeros((min(rank, n), n))
     pivots: list[int] = []
-    floor = np.finfo(np.float64).eps * 8 * max(residual.max(initial=0.0), 0.0)
+    # Residuals below the rounding of K's entries are noise.
+    floor = np.finfo(operator.dtype).eps * 8 * max(residual.max(initial=0.0), 0.0)
     while len(pivots) < min(rank, n) and residual.sum() > tol * trace:
         p = int(np.argmax(residual))
         if residual[p] <= floor:
             break
         r = len(pivots)
-        column = operator.block(None, [p])[:, 0].astype(np.float64)
+        # A row of a symmetric operator: the compiled sweeps run along rows.
+        column = operator.block([p], None)[0].astype(np.float64)
         subtract_outer(column, rows, np.ascontiguousarray(rows[:r, p]), r)
         # The pivot's own entry from the column, not from the running difference.
-        column /= np.sqrt(max(column[p], floor))
+        if column[p] <= floor:
+            break
+        column /= np.sqrt(column[p])
         column[pivots] = 0.0
         rows[r] = column
         residual -= column * column

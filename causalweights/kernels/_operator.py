@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike
-from threadpoolctl import threadpool_limits
 
 from causalweights._numba import _gram
 from causalweights._numba import _profiles as codes
 from causalweights.kernels._low_rank import LowRankFactor, pivoted_cholesky
+from causalweights.kernels._threads import piece, run_rows
 
-# Below this many kernel values a thread pool costs more than it saves.
-_SERIAL_VALUES = 200_000
 _DOT_CODES = (codes.LINEAR, codes.POLYNOMIAL)
 
 
@@ -27,7 +24,21 @@ def as_points(X: ArrayLike) -> np.ndarray:
         X = X.astype(np.float64)
     if X.ndim != 2:
         raise ValueError(f"points must be two-dimensional, got shape {X.shape}.")
+    if X.shape[1] == 0:
+        raise ValueError("points have no columns: a kernel needs at least one.")
+    # The compiled loops assume finite numbers and would return garbage.
+    if not np.all(np.isfinite(X)):
+        raise ValueError("points contain NaN or infinity: remove those rows.")
     return X
+
+
+def check_same_columns(X: np.ndarray, Y: np.ndarray) -> None:
+    """Refuse two samples of points with different numbers of columns."""
+    if X.shape[1] != Y.shape[1]:
+        raise ValueError(
+            f"X has {X.shape[1]} columns and Y has {Y.shape[1]}: both samples must "
+            "hold the same covariates."
+        )
 
 
 @dataclass(frozen=True)
@@ -85,101 +96,124 @@ class GramOperator:
         X = as_points(X)
         self._symmetric = Y is None
         other = X if Y is None else as_points(Y)
-        if other.shape[1] != X.shape[1]:
-            raise ValueError(
-                f"X has {X.shape[1]} columns and Y has {other.shape[1]}: both samples "
-                "must hold the same covariates."
-            )
+        check_same_columns(X, other)
         self.spec = spec
         self.n_threads = n_threads
         self.dtype = np.result_type(X.dtype, other.dtype)
         self.shape = (X.shape[0], other.shape[0])
-        self._build(X.astype(self.dtype), other.astype(self.dtype))
+        # Copies, in one layout: sums over columns then have the same bits for frames.
+        X = np.array(X, dtype=self.dtype, order="C")
+        other = X if self._symmetric else np.array(other, dtype=self.dtype, order="C")
+        self._build(X, other)
 
     def _build(self, X: np.ndarray, Y: np.ndarray) -> None:
         terms = self.spec.terms
         origins = [t[2] for t in terms if t[0] == codes.ENERGY]
-        self._X, self._Y = X, Y
         self._norm_x = _origin_norms(X, origins)
         self._norm_y = self._norm_x if self._symmetric else _origin_norms(Y, origins)
         uses_dots = any(t[0] in _DOT_CODES for t in terms)
-        # Centring shortens the vectors whose squared norms the BLAS route subtracts.
-        center = 0.0 if uses_dots or not len(X) else X.mean(axis=0, dtype=np.float64)
-        self._rows = np.ascontiguousarray(X - center, dtype=self.dtype)
-        columns = self._rows if self._symmetric else Y - center
-        self._columns = np.ascontiguousarray(np.transpose(columns), dtype=self.dtype)
-        self._use_dots = X.shape[1] > _gram.DIRECT_MAX and any(
-            t[0] not in (*_DOT_CODES, codes.LAPLACE) for t in terms
+        self._use_blas = X.shape[1] > _gram.DIRECT_MAX and any(
+            t[0] != codes.LAPLACE for t in terms
         )
-        self._sq_x = _squared_norms(self._rows) if self._use_dots else np.zeros(
-            1, self.dtype
-        )  # fmt: skip
-        self._sq_y = (
-            _squared_norms(np.ascontiguousarray(self._columns.T))
-            if self._use_dots
-            else self._sq_x
-        )
+        self._rows, self._columns = X, Y
+        if self._use_blas and not uses_dots and len(X):
+            # Centring shortens the vectors whose squared norms BLAS' route subtracts.
+            center = X.mean(axis=0, dtype=np.float64)
+            self._rows = (X - center).astype(self.dtype, copy=False)
+            self._columns = (
+                self._rows
+                if self._symmetric
+                else (Y - center).astype(self.dtype, copy=False)
+            )
+        self._columns_t = np.ascontiguousarray(self._columns.T)
+        self._sq_x = _squared_norms(self._rows)
+        self._sq_y = self._sq_x if self._symmetric else _squared_norms(self._columns)
         self._program = _compile(self.spec, self.dtype)
 
-    def _arguments(self, rows, columns) -> tuple:
+    def _arguments(self, rows: Any, columns: Any) -> tuple:
         X, nx, sx = self._rows, self._norm_x, self._sq_x
-        Yt, ny, sy = self._columns, self._norm_y, self._sq_y
+        Y, Yt, ny, sy = self._columns, self._columns_t, self._norm_y, self._sq_y
         if rows is not None:
-            X, nx = X[rows], np.ascontiguousarray(nx[:, rows])
-            sx = sx[rows] if self._use_dots else sx
+            rows = _index(rows, self.shape[0])
+            X, nx, sx = X[rows], np.ascontiguousarray(nx[:, rows]), sx[rows]
         if columns is not None:
-            Yt = np.ascontiguousarray(Yt[:, columns])
-            ny = np.ascontiguousarray(ny[:, columns])
-            sy = sy[columns] if self._use_dots else sy
-        return (X, Yt, *self._program, nx, ny, sx, sy, self._use_dots)
+            columns = _index(columns, self.shape[1])
+            Y, ny, sy = Y[columns], np.ascontiguousarray(ny[:, columns]), sy[columns]
+            Yt = np.ascontiguousarray(Y.T)
+        return (X, Y, Yt, *self._program, nx, ny, sx, sy, self._use_blas)
 
-    def _run(self, n: int, m: int, call: Callable[[int, int], None], width: int):
-        threads = self.n_threads or numba.get_num_threads()
-        if threads < 2 or n * m < _SERIAL_VALUES:
-            call(0, n)
-            return
-        edges = list(range(0, n, width)) + [n]
-        # BLAS inside the tiles must not start threads of its own.
-        with (
-            threadpool_limits(limits=1, user_api="blas"),
-            ThreadPoolExecutor(threads) as pool,
-        ):
-            list(pool.map(call, edges[:-1], edges[1:]))
+    def _run(
+        self,
+        n: int,
+        m: int,
+        call: Callable[[int, int], None],
+        *,
+        width: int | None = None,
+        uses_blas: bool = False,
+    ) -> None:
+        run_rows(
+            n,
+            m,
+            call,
+            width=width or piece(n),
+            n_threads=self.n_threads,
+            uses_blas=uses_blas or self._use_blas,
+        )
 
     def dense(self) -> np.ndarray:
         """Return the whole matrix, (n, m)."""
         if not self._symmetric:
             return self.block(None)
-        out = np.empty(self.shape, self.dtype)
-        args = self._arguments(None, None)
-        n = self.shape[0]
-        width = _gram.ROWS  # early rows are longer: small pieces balance the threads
-        self._run(n, n, lambda a, b: _gram.symmetric_rows(*args, a, b, out), width)
+        return self._one_sample(self._arguments(None, None))
+
+    def _one_sample(self, args: tuple) -> np.ndarray:
+        n = args[0].shape[0]
+        out = np.empty((n, n), self.dtype)
+        # Early rows are longer: small pieces balance the threads.
+        self._run(
+            n,
+            n,
+            lambda a, b: _gram.symmetric_rows(*args, a, b, out),
+            width=_gram.ROWS,
+        )
         return out
 
     def block(
         self, rows: ArrayLike | None, columns: ArrayLike | None = None
     ) -> np.ndarray:
-        """Return the rows (and columns) with the given indices, densely."""
-        args = self._arguments(_index(rows), _index(columns))
-        n, m = args[0].shape[0], args[1].shape[1]
+        """Return the rows (and columns) with the given indices, densely.
+
+        Indices, a boolean mask or a slice; None is all. Where ``columns is rows`` on
+        one sample the block is exactly symmetric and half of it is computed.
+        """
+        args = self._arguments(rows, columns)
+        if self._symmetric and rows is not None and columns is rows:
+            return self._one_sample(args)
+        n, m = args[0].shape[0], args[1].shape[0]
         out = np.empty((n, m), self.dtype)
-        width = _piece(n)
-        self._run(n, m, lambda a, b: _gram.dense_rows(*args, a, b, out), width)
+        self._run(n, m, lambda a, b: _gram.dense_rows(*args, a, b, out))
         return out
 
     def matvec(self, v: ArrayLike, columns: ArrayLike | None = None) -> np.ndarray:
         """Return ``K[:, columns] @ v`` for v of shape (m,) or (m, k), in float64."""
-        v = np.asarray(v, dtype=np.float64)
-        args = self._arguments(None, _index(columns))
-        n, m = args[0].shape[0], args[1].shape[1]
-        if v.shape[0] != m:
-            raise ValueError(f"v has {v.shape[0]} rows, the operator {m} columns.")
-        Vt = np.ascontiguousarray(v.reshape(m, -1).T).astype(self.dtype, copy=False)
-        out = np.zeros((n, Vt.shape[0]))
-        width = _piece(n)
-        self._run(n, m, lambda a, b: _gram.matmat_rows(*args, a, b, Vt, out), width)
-        return out.reshape((n, *v.shape[1:]))
+        # A copy: compiled code would treat a read-only array as another type.
+        v = np.array(v, dtype=self.dtype, order="C")
+        args = self._arguments(None, columns)
+        n, m = args[0].shape[0], args[1].shape[0]
+        if v.ndim not in (1, 2) or v.shape[0] != m:
+            raise ValueError(
+                f"v has shape {v.shape}, the operator {m} columns: pass ({m},) or "
+                f"({m}, k)."
+            )
+        V = v.reshape(m, v.shape[1] if v.ndim == 2 else 1)
+        out = np.zeros((n, V.shape[1]))
+        self._run(
+            n,
+            m,
+            lambda a, b: _gram.matmat_rows(*args, a, b, V, out),
+            uses_blas=V.shape[1] > 1,
+        )
+        return out if v.ndim == 2 else out[:, 0]
 
     def row_mean(self, weights: ArrayLike | None = None) -> np.ndarray:
         """Return the (weighted) mean of each row; weights are normalised to sum one."""
@@ -198,16 +232,17 @@ class GramOperator:
         """Return ``k(x_i, x_i)``, (n,); the operator must be of one sample."""
         if not self._symmetric:
             raise ValueError("the diagonal is defined for one sample (Y=None) only.")
-        X = self._X.astype(np.float64)
-        out = np.zeros(X.shape[0])
+        inner = _squared_norms(self._rows.astype(np.float64))
+        origins = iter(self._norm_x.astype(np.float64))
+        out = np.zeros(self.shape[0])
         for coef, terms in self.spec.products:
-            product = np.full(X.shape[0], coef)
+            product = np.full(self.shape[0], coef)
             for code, scale, first, second in terms:
                 if code == codes.ENERGY:
-                    product *= _origin_norms(X, [first])[0]
+                    product *= next(origins)
                 elif code in _DOT_CODES:
                     power = int(second) if code == codes.POLYNOMIAL else 1
-                    product *= (scale * np.sum(X * X, axis=1) + first) ** power
+                    product *= (scale * inner + first) ** power
             out += product
         return out
 
@@ -220,16 +255,14 @@ class GramOperator:
         return pivoted_cholesky(self, tol=tol, rank=rank)
 
 
-def _index(index: ArrayLike | None) -> np.ndarray | None:
-    if index is None:
-        return None
+def _index(index: Any, size: int) -> np.ndarray:
+    """Return positions from indices, a boolean mask or a slice."""
+    if isinstance(index, slice):
+        return np.arange(size)[index]
     index = np.asarray(index)
-    return np.flatnonzero(index) if index.dtype == bool else index
-
-
-def _piece(n: int) -> int:
-    """Return the rows of one thread's piece: whole row blocks, about 16 pieces."""
-    return max(_gram.ROWS, -(-n // 16 // _gram.ROWS) * _gram.ROWS)
+    if index.size == 0 and index.dtype != bool:
+        index = index.astype(np.intp)
+    return np.atleast_1d(np.arange(size)[index])
 
 
 def _origin_norms(X: np.ndarray, origins: list) -> np.ndarray:

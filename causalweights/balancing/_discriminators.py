@@ -1,0 +1,52 @@
+"""From a discriminator's name or kernel to the kernel whose MMD^2 is the criterion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from causalweights.kernels import (
+    Energy,
+    Gaussian,
+    Kernel,
+    Laplace,
+    Linear,
+    Matern,
+)
+
+NAMES = ("energy", "gaussian", "laplace", "matern", "linear")
+_WITH_BANDWIDTH = {"gaussian": Gaussian, "laplace": Laplace, "matern": Matern}
+
+
+def resolve_discriminator(
+    discriminator: str | Kernel, bandwidth: Any, Z: np.ndarray, random_state: Any
+) -> Kernel:
+    """Return the kernel k with d^2 = MMD_k^2, its bandwidth fixed on the rows Z.
+
+    The energy distance is twice the squared MMD of its kernel, hence the factor.
+    """
+    if isinstance(discriminator, Kernel):
+        kernel = discriminator.resolve(Z, random_state=random_state)
+    elif discriminator in _WITH_BANDWIDTH:
+        kernel = _WITH_BANDWIDTH[discriminator](bandwidth=bandwidth)
+        kernel = kernel.resolve(Z, random_state=random_state)
+    elif discriminator == "energy":
+        kernel = Energy()
+    elif discriminator == "linear":
+        kernel = Linear()
+    else:
+        raise ValueError(
+            f"discriminator={discriminator!r}: choose one of {', '.join(NAMES)}, or "
+            "pass a kernel object such as kernels.Gaussian(bandwidth=2.0)."
+        )
+    return 2.0 * kernel if isinstance(kernel, Energy) else kernel
+
+
+def default_ridge(ridge: str | float) -> float:
+    """Return the number behind ``ridge="auto"``: 1e-2 for every squared MMD.
+
+    On the masses' scale (sum one) and for kernels of diagonal about one it caps the
+    loss of effective sample size at little cost in discrepancy.
+    """
+    return 1e-2 if ridge == "auto" else float(ridge)

@@ -1,0 +1,379 @@
+"""IPM covariate balancing: weights that make arms agree in a function class.
+
+Kong, Park, Jung, Lee & Kim (ICML 2023), solved exactly as a convex quadratic program.
+"""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from causalweights._typing import FloatArray
+from causalweights.balancing._discriminators import (
+    default_ridge,
+    resolve_discriminator,
+)
+from causalweights.balancing._mmd_certificates import (
+    certify,
+    dual_coefficients,
+    ridge_penalty,
+)
+from causalweights.balancing._mmd_problem import solve_joint, solve_single
+from causalweights.balancing._weighter import (
+    Design,
+    Weighter,
+    normalize_per_arm,
+    warn_concentration,
+)
+from causalweights.discrepancy import mmd_matrix
+from causalweights.kernels import Kernel
+from causalweights.optimize import SimplexQPResult
+
+
+def _has_dual(balancer: IPMBalancer) -> bool:
+    """Tell whether the ridge is positive, so that new rows have weights."""
+    return balancer.ridge == "auto" or balancer.ridge > 0
+
+
+class IPMBalancer(Weighter):
+    """Balance covariates between treatment arms by an integral probability metric.
+
+    Each arm receives non-negative weights under which its covariate distribution is
+    as close to the target's as the discriminator class can tell: the convex program is
+    solved exactly and certified by a Frank-Wolfe gap. No propensity or outcome model
+    is needed; what matters is that the outcome's mean given the covariates is close to
+    the class. Use it in place of inverse-probability weights. Do not use it
+    where the arms do not overlap: look at ``ess_`` and at the balance table.
+
+    Parameters
+    ----------
+    estimand : {"ate", "att", "atc"}, default="ate"
+        Target: the whole sample, the focal arm or the control arm.
+    discriminator : str or Kernel, default="energy"
+        ``"energy"`` (energy distance; no bandwidth), ``"gaussian"``, ``"laplace"``,
+        ``"matern"`` (nu = 3/2), ``"linear"`` (distance of the mean vectors), or a
+        kernel of `causalweights.kernels`; the criterion is the squared maximum mean
+        discrepancy (of a kernel), or the energy distance.
+    bandwidth : "median", float or list of float, default="median"
+        Of a kernel given by name, on standardised covariates; a list is an average.
+    ridge : "auto" or float, default="auto"
+        Penalty on the sum of squared masses; ``"auto"`` is 1e-2. Larger values trade
+        discrepancy for effective sample size; R's WeightIt has ``lambda = 2 ridge``.
+    between_arms : bool, default=True
+        ATE only: also balance the arms against one another in one joint problem.
+    min_weight, max_weight : float, default=0.0 and None
+        Bounds of ``weights_`` (mean one an arm).
+    standardize : bool, default=True
+        Scale by the full sample's (weighted) mean and ddof-0 standard deviation.
+    solver : {"auto", "active_set", "interior_point"}, default="auto"
+        ``"auto"`` prices columns above about 4000 rows and falls back to the interior
+        point where active sets stop settling.
+    tol : float, default=1e-6
+        Relative Frank-Wolfe gap that counts as converged. Not where to stop: the
+        exact routes run to their finite end.
+    control, focal : label or None, default=None
+        Control arm (None: the smallest label of a numeric treatment; strings need it)
+        and the arm of an ATT (None: the other arm).
+    weight_type : {"sampling", "frequency"}, default="sampling"
+        Meaning of ``sample_weight``; a frequency of k is the same as k equal rows.
+    random_state : int, RandomState or None, default=None
+        Rows drawn for the median rule above 5000 rows (None: seed 0).
+    n_jobs : int or None, default=None
+        Threads of the kernel loops; results are the same bits for any number.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n,)
+        Mean one in each weighted arm; one for the target arm.
+    masses_, target_masses_ : ndarray of shape (n,)
+        ``sample_weight * weights_`` with sum one an arm; the target's masses.
+    discrepancy_, discrepancy_before_ : float or dict
+        Squared discrepancy without the penalty, after and before; by arm label for
+        separate problems.
+    objective_, gap_, relative_gap_ : float or dict
+        Objective; its distance to the optimum at most; that over what was gained on
+        uniform weights.
+    pairwise_discrepancy_ : dict
+        By pair of labels, and label with ``"target"``.
+    converged_ : bool
+    n_iter_, solver_ : int and str, or dicts
+    ess_ : dict
+        Kish's effective sample size by arm label.
+    ridge_, bandwidth_, kernel_ : float, float or None, Kernel
+    estimand_, treatments_, control_, focal_ : as resolved
+    n_features_in_, feature_names_in_ : as in scikit-learn
+
+    See Also
+    --------
+    EntropyBalancer : Exact balance of chosen moments.
+    PropensityWeighter : Inverse-probability weights.
+
+    Notes
+    -----
+    Solves min d^2(P_w, Q) + ridge sum_i m_i^2 over masses m on the simplex. The effect
+    needs unconfoundedness and overlap. Time about one Cholesky factorisation of the
+    support's size cubed; memory 8 n^2 bytes up to about 4000 rows, above it that of
+    the working set. The paper's parametrisation by softmax and Adam is replaced by
+    the exact solution, and the ridge is explicit instead of early stopping.
+
+    References
+    ----------
+    .. [1] Kong, Park, Jung, Lee & Kim (2023). Covariate balancing using the integral
+       probability metric for causal inference. ICML, PMLR 202, 17430-17461.
+    .. [2] Huling & Mak (2024). Energy balancing of covariate distributions. Journal
+       of Causal Inference 12(1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from causalweights import IPMBalancer
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 3))
+    >>> a = (X[:, 0] + rng.normal(size=200) > 0).astype(int)
+    >>> balancer = IPMBalancer(estimand="att").fit(X, a)
+    >>> balancer.discrepancy_[0] < 0.1 * balancer.discrepancy_before_[0]
+    True
+    >>> round(float(balancer.masses_[a == 0].sum()), 9)
+    1.0
+    """
+
+    _parameter_constraints: dict = {
+        "estimand": [str],
+        "discriminator": [str, Kernel],
+        "bandwidth": [
+            StrOptions({"median"}),
+            Interval(Real, 0, None, closed="neither"),
+            list,
+            tuple,
+            np.ndarray,
+        ],
+        "ridge": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "between_arms": ["boolean"],
+        "min_weight": [Interval(Real, 0, 1, closed="left")],
+        "max_weight": [None, Interval(Real, 1, None, closed="neither")],
+        "standardize": ["boolean"],
+        "solver": [StrOptions({"auto", "active_set", "interior_point"})],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "control": "no_validation",
+        "focal": "no_validation",
+        "weight_type": [StrOptions({"sampling", "frequency"})],
+        "random_state": ["random_state"],
+        "n_jobs": [None, Integral],
+    }
+
+    def __init__(
+        self,
+        *,
+        estimand="ate",
+        discriminator="energy",
+        bandwidth="median",
+        ridge="auto",
+        between_arms=True,
+        min_weight=0.0,
+        max_weight=None,
+        standardize=True,
+        solver="auto",
+        tol=1e-6,
+        control=None,
+        focal=None,
+        weight_type="sampling",
+        random_state=None,
+        n_jobs=None,
+    ):
+        self.estimand = estimand
+        self.discriminator = discriminator
+        self.bandwidth = bandwidth
+        self.ridge = ridge
+        self.between_arms = between_arms
+        self.min_weight = min_weight
+        self.max_weight = max_weight
+        self.standardize = standardize
+        self.solver = solver
+        self.tol = tol
+        self.control = control
+        self.focal = focal
+        self.weight_type = weight_type
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def _weigh(self, design: Design) -> FloatArray:
+        Z = self._points(design)
+        self._scaling = design.scaling
+        kernel = resolve_discriminator(
+            self.discriminator, self.bandwidth, Z, self.random_state
+        )
+        self.kernel_ = kernel
+        self.bandwidth_ = getattr(kernel, "bandwidth", None)
+        self.ridge_ = default_ridge(self.ridge)
+        joint = design.focal is None and self.between_arms
+        base, target = design.base_masses(), design.target_masses()
+        penalty = ridge_penalty(
+            self.ridge_, design.sample_weight, design.arms.codes, self.weight_type
+        )
+        masses, results = self._solve(design, Z, base, target, penalty, joint)
+        self._store_certificates(design, Z, masses, base, target, penalty, results)
+        self._store_dual(design, Z, masses, target, results, joint)
+        warn_concentration(design, masses)
+        return masses
+
+    def _points(self, design: Design) -> FloatArray:
+        if self.standardize:
+            return design.Z
+        return design.X[:, design.scaling.kept]
+
+    def _solve(
+        self, design, Z, base, target, penalty, joint
+    ) -> tuple[FloatArray, dict[Any, SimplexQPResult]]:
+        """Return masses and solver results, by arm position (None: joint)."""
+        codes, n_arms = design.arms.codes, design.arms.n_arms
+        lower = self.min_weight * base
+        upper = None if self.max_weight is None else self.max_weight * base
+        options: dict[str, Any] = {
+            "solver": self.solver, "tol": self.tol, "n_threads": self.n_jobs
+        }  # fmt: skip
+        if joint:
+            result = solve_joint(
+                self.kernel_, Z, codes, n_arms, target, penalty,
+                lower=lower, upper=upper, **options,
+            )  # fmt: skip
+            return result.weights, {None: result}
+        masses, goal, results = base.copy(), target > 0, {}
+        for a in design.weighted_arms():
+            mine = codes == a
+            results[a] = solve_single(
+                self.kernel_, Z[mine], Z[goal], target[goal], penalty[mine],
+                lower=lower[mine], upper=None if upper is None else upper[mine],
+                **options,
+            )  # fmt: skip
+            masses[mine] = results[a].weights
+        return masses, results
+
+    def _store_certificates(
+        self, design, Z, masses, base, target, penalty, results
+    ) -> None:
+        pairs, by_arm = certify(
+            self.kernel_, Z, design.arms, masses, base, target, penalty, results,
+            self.n_jobs,
+        )  # fmt: skip
+        self.pairwise_discrepancy_ = pairs
+        for name in next(iter(by_arm.values())):
+            values = {key: row[name] for key, row in by_arm.items()}
+            setattr(self, f"{name}_", values[None] if None in values else values)
+        self.converged_ = all(r.converged for r in results.values())
+        if not self.converged_:
+            worst = max(r.relative_gap for r in results.values())
+            warnings.warn(
+                f"balancing weights are not optimal to tol={self.tol:g}: the relative "
+                f"gap is {worst:.2g}. Raise ridge or tol, or remove near-duplicate "
+                "columns.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _store_dual(self, design, Z, masses, target, results, joint) -> None:
+        arms = design.weighted_arms()
+        coefficients = dual_coefficients(design.arms.codes, arms, masses, target, joint)
+        used = np.any(coefficients != 0, axis=1)
+        self._dual_points, self._dual_coef = Z[used], coefficients[used]
+        self._dual_arms = [design.arms.label(a) for a in arms]
+        if joint:
+            self._multipliers = np.asarray(results[None].multipliers)
+        else:
+            self._multipliers = np.array(
+                [float(r.multipliers[0]) for r in results.values()]
+            )
+        s, codes = design.sample_weight, design.arms.codes
+        sizes = np.bincount(
+            codes, weights=s if self.weight_type == "frequency" else None
+        )
+        self._arm_sizes = sizes[arms].astype(np.float64)
+
+    def _embed(self, X: Any) -> FloatArray:
+        """Return the target-minus-arm witness at new rows, (n, weighted arms)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        Z = self._scaling.transform(X) if self.standardize else X[:, self._scaling.kept]
+        operator = self.kernel_.operator(Z, self._dual_points, n_threads=self.n_jobs)
+        return operator.matvec(self._dual_coef)
+
+    def witness(self, X: Any) -> FloatArray:
+        """Return the function that tells each weighted arm from the target best.
+
+        Unnormalised: the arm's mean embedding minus the target's, so that its weighted
+        mean over the arm minus its mean over the target is ``discrepancy_``.
+
+        Parameters
+        ----------
+        X : array-like of shape (m, d)
+
+        Returns
+        -------
+        ndarray of shape (m,), or (m, A) for A > 1 weighted arms
+        """
+        values = -self._embed(X)
+        return values[:, 0] if values.shape[1] == 1 else values
+
+    @available_if(_has_dual)
+    def predict_weights(self, X: Any, treatment: Any) -> FloatArray:
+        """Return weights of new rows from the dual solution (needs ridge > 0).
+
+        On the training rows these are ``weights_``. Rows of the target arm get one.
+
+        Parameters
+        ----------
+        X : array-like of shape (m, d)
+        treatment : array-like of shape (m,)
+            Labels seen in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (m,)
+            On the scale of ``weights_`` (not normalised to the new rows).
+        """
+        values = self._embed(X)
+        labels = np.asarray(treatment)
+        if labels.shape != (len(values),):
+            raise ValueError(
+                f"treatment has shape {labels.shape}, X has {len(values)} rows."
+            )
+        unknown = set(labels.tolist()) - set(self.treatments_.tolist())
+        if unknown:
+            raise ValueError(f"treatment labels not seen in fit: {sorted(unknown)}.")
+        weights = np.ones(len(values))
+        for j, label in enumerate(self._dual_arms):
+            mine = labels == label
+            dual = (self._multipliers[j] + values[mine, j]) / self.ridge_
+            weights[mine] = np.clip(
+                self._arm_sizes[j] * dual, self.min_weight, self.max_weight
+            )
+        return weights
+
+    @available_if(_has_dual)
+    def score(self, X: Any, treatment: Any, *, sample_weight: Any = None) -> float:
+        """Return minus the squared discrepancy of out-of-sample weights on new rows.
+
+        Sum over the weighted arms of the discrepancy to the new rows' own target.
+        """
+        check_is_fitted(self)
+        design = self._validate(X, treatment, sample_weight, self._scaling)
+        labels = design.arms.treatments[design.arms.codes]
+        weights = self.predict_weights(np.asarray(X)[design.rows], labels)
+        weighted = design.sample_weight * weights
+        if np.any(np.bincount(design.arms.codes, weights=weighted) <= 0):
+            return -np.inf
+        masses = normalize_per_arm(weighted, design.arms)
+        Z = self._points(design)
+        total = 0.0
+        target = design.target_masses()
+        for a in design.weighted_arms():
+            own = np.where(design.arms.codes == a, masses, 0.0)
+            pair = np.column_stack([own, target])
+            total += mmd_matrix(self.kernel_, Z, pair, n_threads=self.n_jobs)[0, 1]
+        return -float(total)

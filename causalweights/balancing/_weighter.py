@@ -1,0 +1,220 @@
+"""What all weighters share: validation, targets, and the fitted attributes."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils.metadata_routing import UNUSED
+from sklearn.utils.validation import validate_data
+
+from causalweights._scaling import Scaling, fit_scaling
+from causalweights._typing import FloatArray
+from causalweights._validation import (
+    Arms,
+    check_estimand,
+    check_same_rows,
+    check_sample_weight,
+    check_treatment,
+    focal_arm,
+    warn_constant,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """The validated rows of positive sample weight.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, d)
+        Covariates as given, float64.
+    Z : ndarray of shape (n, d_kept)
+        Standardised with the full sample's weighted mean and ddof-0 SD; constant
+        columns dropped.
+    scaling : Scaling
+    arms : Arms
+    sample_weight : ndarray of shape (n,)
+        Positive; as given.
+    estimand : str
+    focal : int or None
+        Arm that is the target, None where all rows are.
+    rows : ndarray of shape (n_all,), bool
+        Which of the caller's rows these are.
+    """
+
+    X: FloatArray
+    Z: FloatArray
+    scaling: Scaling
+    arms: Arms
+    sample_weight: FloatArray
+    estimand: str
+    focal: int | None
+    rows: np.ndarray
+
+    def target_masses(self) -> FloatArray:
+        """Return the target's masses, sum one; zero outside the focal arm."""
+        masses = self.sample_weight.copy()
+        if self.focal is not None:
+            masses[self.arms.codes != self.focal] = 0.0
+        return masses / masses.sum()
+
+    def base_masses(self) -> FloatArray:
+        """Return the masses of the unweighted arms, sum one an arm."""
+        return normalize_per_arm(self.sample_weight, self.arms)
+
+    def weighted_arms(self) -> list[int]:
+        """Return the arms that receive weights (all but the focal one)."""
+        return [k for k in range(self.arms.n_arms) if k != self.focal]
+
+
+def normalize_per_arm(values: FloatArray, arms: Arms) -> FloatArray:
+    """Return the values divided by their sum in each arm."""
+    totals = np.bincount(arms.codes, weights=values, minlength=arms.n_arms)
+    return values / totals[arms.codes]
+
+
+def effective_sizes(
+    masses: FloatArray, arms: Arms, sample_weight: FloatArray, weight_type: str
+) -> dict[Any, float]:
+    """Return Kish's effective sample size by arm label."""
+    squares = masses**2
+    if weight_type == "frequency":
+        squares = squares / sample_weight
+    sums = np.bincount(arms.codes, weights=squares, minlength=arms.n_arms)
+    return {arms.label(k): float(1 / sums[k]) for k in range(arms.n_arms)}
+
+
+def warn_concentration(
+    design: Design,
+    masses: FloatArray,
+    advice: str = "a larger ridge spreads the weights",
+) -> None:
+    """Warn where a weighted arm rests on a few rows."""
+    for a in design.weighted_arms():
+        own = masses[design.arms.codes == a]
+        size, largest = 1 / np.sum(own**2), own.max()
+        if len(own) > 10 and (size < 10 or largest > 0.2):
+            warnings.warn(
+                f"the weights of arm {design.arms.label(a)!r} rest on few rows: "
+                f"effective sample size {size:.1f} of {len(own)}, largest share "
+                f"{largest:.2f}. Check overlap; {advice}.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+
+class Weighter(BaseEstimator):
+    """Base of the weighters: ``fit(X, treatment)`` stores weights, one a row.
+
+    A subclass defines ``_weigh(design)``, which returns masses (sum one an arm) and
+    may set fitted attributes of its own. Treatment travels as ``y``, so that a
+    Pipeline ending in a weighter works with and without metadata routing.
+    """
+
+    __metadata_request__fit = {"treatment": UNUSED, "sample_weight": True}
+
+    _estimands: tuple[str, ...] = ("ate", "att", "atc")
+
+    def _validate(
+        self,
+        X: Any,
+        treatment: Any,
+        sample_weight: Any,
+        scaling: Scaling | None = None,
+    ) -> Design:
+        """Return the checked rows; ``scaling`` is that of fit for new rows."""
+        estimand = check_estimand(self.estimand, self._estimands)
+        check_same_rows(X=X, treatment=treatment, sample_weight=sample_weight)
+        X = validate_data(
+            self, X, dtype=np.float64, ensure_min_samples=2, reset=scaling is None
+        )
+        n = X.shape[0]
+        arms = check_treatment(treatment, n, control=self.control, focal=self.focal)
+        weight = check_sample_weight(sample_weight, n)
+        rows = weight > 0
+        if not np.all(rows):
+            X, weight, arms = X[rows], weight[rows], arms.take(rows)
+        if scaling is None:
+            scaling = fit_scaling(X, weight)
+            if len(scaling.constant):
+                names = getattr(self, "feature_names_in_", None)
+                if names is None:
+                    names = [f"column {j}" for j in range(X.shape[1])]
+                warn_constant([str(names[j]) for j in scaling.constant])
+        focal = focal_arm(arms, estimand)
+        Z = scaling.transform(X)
+        return Design(X, Z, scaling, arms, weight, estimand, focal, rows)
+
+    def _store(
+        self, design: Design, masses: FloatArray, target: FloatArray | None = None
+    ) -> None:
+        """Set the attributes every weighter has, in the caller's rows."""
+        arms, s, rows = design.arms, design.sample_weight, design.rows
+        self.estimand_ = design.estimand
+        self.treatments_ = arms.treatments
+        self.control_ = arms.label(arms.control)
+        self.focal_ = arms.label(arms.focal) if arms.focal >= 0 else None
+        totals = np.bincount(arms.codes, weights=s, minlength=arms.n_arms)
+        n = len(rows)
+        self.weights_, self.masses_ = np.zeros(n), np.zeros(n)
+        self.target_masses_ = np.zeros(n)
+        self.masses_[rows] = masses
+        self.weights_[rows] = masses * totals[arms.codes] / s
+        if target is None:
+            target = design.target_masses()
+        self.target_masses_[rows] = target
+        self.ess_ = effective_sizes(masses, arms, s, self.weight_type)
+
+    def _arm_codes(self, treatment: Any, n_samples: int) -> np.ndarray:
+        """Return the positions in ``treatments_`` of new rows' labels."""
+        labels = np.asarray(treatment).ravel()
+        if len(labels) != n_samples:
+            raise ValueError(
+                f"treatment has {len(labels)} rows, X has {n_samples}: pass one label "
+                "a row of X."
+            )
+        known = {v: k for k, v in enumerate(self.treatments_.tolist())}
+        unknown = [v for v in labels.tolist() if v not in known]
+        if unknown:
+            raise ValueError(
+                f"treatment holds the label {unknown[0]!r}, which fit has not seen; "
+                f"the labels are {list(known)}."
+            )
+        return np.array([known[v] for v in labels.tolist()], dtype=np.intp)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, treatment: Any, *, sample_weight: Any = None) -> Weighter:
+        """Compute the weights.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Covariates; finite numbers.
+        treatment : array-like of shape (n,)
+            Label of each row's arm.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Sampling or frequency weights; rows of weight zero are removed first and
+            receive weight zero.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For NaN or infinity, one arm only, all columns constant, or inputs whose
+            indexes hold the same labels in another order.
+        """
+        design = self._validate(X, treatment, sample_weight)
+        self._store(design, self._weigh(design))
+        return self
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags

@@ -1,0 +1,16 @@
+"""Cross-fitting: folds, weights for any learner, out-of-fold nuisance predictions."""
+
+from causalweights.crossfit._fitting import check_takes_weights, fit_with_weights
+from causalweights.crossfit._folds import Fold, make_folds, repeat_seeds
+from causalweights.crossfit._nuisance import outcome_predictions
+from causalweights.crossfit._propensity import propensity_predictions
+
+__all__ = [
+    "Fold",
+    "check_takes_weights",
+    "fit_with_weights",
+    "make_folds",
+    "outcome_predictions",
+    "propensity_predictions",
+    "repeat_seeds",
+]

@@ -1,0 +1,200 @@
+"""The weighted samples that a diagnostic compares, from arrays or a fitted weighter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from causalweights._typing import WEIGHT_TYPES, FloatArray
+from causalweights._validation import (
+    Arms,
+    check_estimand,
+    check_same_rows,
+    check_sample_weight,
+    check_treatment,
+    focal_arm,
+)
+
+# How far a weighter's masses may be from those its weights give with sample_weight.
+_MASS_RTOL = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedArms:
+    """A treatment with sampling weights and weights; rows of positive sample weight.
+
+    Attributes
+    ----------
+    arms : Arms
+    before : ndarray of shape (n,)
+        Sampling weights, the weights before weighting.
+    after : ndarray of shape (n,) or None
+        Sampling weights times weights; None where none were given.
+    estimand : str
+    focal : int or None
+        Arm that is the target, None where all rows are.
+    target : ndarray of shape (n,) or None
+        Weights of the target sample, None where it is not known.
+    weight_type : str
+    rows : ndarray of shape (n_all,), bool
+        Which of the caller's rows these are.
+    """
+
+    arms: Arms
+    before: FloatArray
+    after: FloatArray | None
+    estimand: str
+    focal: int | None
+    target: FloatArray | None
+    weight_type: str
+    rows: np.ndarray
+
+    def of_arm(self, arm: int, weights: FloatArray) -> FloatArray:
+        """Return the weights of an arm: zero outside it."""
+        return np.where(self.arms.codes == arm, weights, 0.0)
+
+
+def collect_arms(
+    treatment: Any,
+    weights: Any = None,
+    *,
+    sample_weight: Any = None,
+    estimand: str | None = None,
+    control: Any = None,
+    focal: Any = None,
+    weight_type: str | None = None,
+    X: Any = None,
+) -> WeightedArms:
+    """Return the weighted arms; a fitted weighter fills in what was not given."""
+    weighter = fitted_weighter(weights)
+    if weighter is not None:
+        weights = weighter.weights_
+        estimand = weighter.estimand_ if estimand is None else estimand
+        control = weighter.control_ if control is None else control
+        focal = getattr(weighter, "focal_", None) if focal is None else focal
+    weight_type = resolve_weight_type(weight_type, weighter)
+    check_same_rows(
+        X=X, treatment=treatment, weights=weights, sample_weight=sample_weight
+    )
+    n = len(treatment) if hasattr(treatment, "__len__") else 0
+    arms = check_treatment(treatment, n, control=control, focal=focal)
+    before = check_sample_weight(sample_weight, n)
+    after = None if weights is None else before * check_weights(weights, n)
+    if weighter is not None and after is not None:
+        _check_masses(weighter, after, arms)
+    rows = before > 0
+    target = getattr(weighter, "target_masses_", None)
+    if not np.all(rows):
+        arms, before = arms.take(rows), before[rows]
+        after = None if after is None else after[rows]
+        target = None if target is None else target[rows]
+    estimand = check_estimand("ate" if estimand is None else estimand)
+    focus = focal_arm(arms, estimand)
+    if target is None and estimand != "ato":
+        target = before if focus is None else np.where(arms.codes == focus, before, 0.0)
+    _refuse_empty(arms, after)
+    return WeightedArms(arms, before, after, estimand, focus, target, weight_type, rows)
+
+
+def fitted_weighter(weights: Any) -> Any:
+    """Return the fitted weighter that ``weights`` is or ends in, None for arrays."""
+    if hasattr(weights, "steps") and hasattr(weights, "fit"):
+        weights = weights.steps[-1][1]
+    if not (hasattr(weights, "fit") or hasattr(weights, "weights_")):
+        return None
+    if hasattr(weights, "fit"):
+        check_is_fitted(weights, "weights_")
+    return weights
+
+
+def resolve_weight_type(weight_type: str | None, weighter: Any) -> str:
+    """Return the weight type: as given, else the weighter's, else sampling."""
+    if weight_type is None:
+        weight_type = getattr(weighter, "weight_type", "sampling")
+    if weight_type not in WEIGHT_TYPES:
+        raise ValueError(
+            f"weight_type={weight_type!r}: choose one of "
+            f"{', '.join(repr(t) for t in WEIGHT_TYPES)}."
+        )
+    return weight_type
+
+
+def check_weights(weights: Any, n: int) -> FloatArray:
+    """Return non-negative weights, one a row; errors call them weights."""
+    try:
+        return check_sample_weight(weights, n)
+    except ValueError as error:
+        raise ValueError(str(error).replace("sample_weight", "weights")) from None
+
+
+def numeric_covariates(X: Any) -> tuple[FloatArray, list[str]]:
+    """Return X as a float64 matrix, and a name for each column.
+
+    A data frame's columns of strings or categories become one 0/1 column a level,
+    ``name_level``; of two levels the second one only.
+    """
+    columns = getattr(X, "columns", None)
+    if columns is None:
+        matrix = check_array(X, dtype=np.float64)
+        return matrix, [f"x{j}" for j in range(matrix.shape[1])]
+    parts: list[np.ndarray] = []
+    names: list[str] = []
+    for name in columns:
+        levels = _levels(X[name], name)
+        if levels is None:
+            parts.append(np.asarray(X[name], dtype=np.float64))
+            names.append(str(name))
+            continue
+        labels = np.asarray(X[name]).astype(str)
+        for level in levels[1:] if len(levels) == 2 else levels:
+            parts.append((labels == level).astype(np.float64))
+            names.append(f"{name}_{level}")
+    return check_array(np.column_stack(parts), dtype=np.float64), names
+
+
+def _levels(column: Any, name: Any) -> list[str] | None:
+    """Return the sorted levels of strings or categories, None for numbers."""
+    categorical = getattr(column.dtype, "categories", None) is not None
+    values = np.asarray(column)
+    if values.dtype.kind not in "OUS" and not categorical:
+        return None
+    # A missing value differs from itself; pandas' NA is known by its type's name.
+    present = [
+        not (v is None or type(v).__name__ == "NAType" or v != v)
+        for v in values.tolist()
+    ]
+    if not all(present):
+        raise ValueError(
+            f"column {name!r} contains missing values: drop those rows, or make "
+            "missing a level of its own."
+        )
+    if not categorical and not any(isinstance(v, str) for v in values.tolist()):
+        return None
+    return sorted(set(values.astype(str).tolist()))
+
+
+def _check_masses(weighter: Any, after: FloatArray, arms: Arms) -> None:
+    """Refuse a sample_weight other than the one the weighter was fitted with."""
+    masses = getattr(weighter, "masses_", None)
+    if masses is None:
+        return
+    totals = np.bincount(arms.codes, weights=after, minlength=arms.n_arms)
+    totals[totals == 0] = 1.0
+    scale = np.max(np.abs(masses))
+    if not np.allclose(after / totals[arms.codes], masses, 0, _MASS_RTOL * scale):
+        raise ValueError(
+            "the weighter's masses are not those that its weights give with this "
+            "treatment and sample_weight: pass the ones it was fitted with."
+        )
+
+
+def _refuse_empty(arms: Arms, after: FloatArray | None) -> None:
+    if after is None:
+        return
+    totals = np.bincount(arms.codes, weights=after, minlength=arms.n_arms)
+    if np.any(totals <= 0):
+        label = arms.label(int(np.argmin(totals)))
+        raise ValueError(f"weights are zero on every row of treatment arm {label!r}.")

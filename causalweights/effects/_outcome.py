@@ -1,0 +1,102 @@
+"""Outcome models of an effect: cross-fitted predictions, least-squares pieces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing, check_random_state
+
+from causalweights._typing import FloatArray
+from causalweights._validation import Arms
+from causalweights.crossfit import (
+    fit_with_weights,
+    make_folds,
+    outcome_predictions,
+)
+from causalweights.inference import LinearFit, least_squares_influence
+
+
+def repeated_predictions(
+    model: Any,
+    X: Any,
+    y: FloatArray,
+    arms: Arms,
+    fit_arms: list[int],
+    *,
+    cv: Any,
+    n_rep: int,
+    sample_weight: FloatArray | None,
+    groups: np.ndarray | None,
+    random_state: Any,
+    n_jobs: int | None,
+) -> FloatArray:
+    """Return out-of-fold predictions m_a(X_i), (n, K), averaged over repetitions.
+
+    Averaging keeps every prediction out of fold. Columns of arms that need no model
+    are zero.
+    """
+    # None is seed 0, so that a refit gives the same number.
+    rng = check_random_state(0 if random_state is None else random_state)
+    total = np.zeros((len(y), arms.n_arms))
+    for _ in range(n_rep):
+        folds = make_folds(
+            cv, len(y), codes=arms.codes, groups=groups, random_state=rng
+        )
+        total[:, fit_arms] += outcome_predictions(
+            model,
+            X,
+            y,
+            arms.codes,
+            arms.n_arms,
+            folds,
+            sample_weight=sample_weight,
+            arms=fit_arms,
+            n_jobs=n_jobs,
+        )
+    return total / n_rep
+
+
+def is_least_squares(model: Any) -> bool:
+    """Tell whether the model, or a Pipeline's last step, is ordinary least squares."""
+    last = model[-1] if isinstance(model, Pipeline) else model
+    return isinstance(last, LinearRegression) and not last.positive
+
+
+def fit_least_squares(
+    model: Any,
+    X: Any,
+    y: FloatArray,
+    arms: Arms,
+    sample_weight: FloatArray | None,
+) -> tuple[FloatArray, LinearFit]:
+    """Fit least squares by arm, in sample; return predictions (n, K) and the pieces."""
+    s = np.ones(len(y)) if sample_weight is None else sample_weight
+    predictions = np.empty((len(y), arms.n_arms))
+    designs, influence = [], []
+    for a in range(arms.n_arms):
+        rows = np.flatnonzero(arms.codes == a)
+        weight = None if sample_weight is None else sample_weight[rows]
+        fitted = clone(model)
+        fit_with_weights(fitted, _safe_indexing(X, rows), y[rows], weight)
+        predictions[:, a] = fitted.predict(X)
+        design = _design(fitted, X)
+        residual = y - predictions[:, a]
+        own = np.where(arms.codes == a, s, 0.0)
+        designs.append(design)
+        influence.append(least_squares_influence(design, residual, own))
+    return predictions, LinearFit(designs, influence)
+
+
+def _design(fitted: Any, X: Any) -> FloatArray:
+    last = fitted
+    if isinstance(fitted, Pipeline):
+        last = fitted[-1]
+        X = fitted[:-1].transform(X) if len(fitted) > 1 else X
+    columns = np.asarray(X, dtype=np.float64)
+    if last.fit_intercept:
+        columns = np.column_stack([np.ones(len(columns)), columns])
+    return columns

@@ -1,0 +1,392 @@
+"""Average effects from any weights and an optional outcome model, with uncertainty.
+
+The augmented estimator of Hirshberg & Wager (2021) and its influence function.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import _safe_indexing
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from causalweights._typing import FloatArray
+from causalweights._validation import (
+    Arms,
+    check_estimand,
+    check_groups,
+    check_outcome,
+    check_same_rows,
+    check_sample_weight,
+    check_treatment,
+    focal_arm,
+)
+from causalweights.effects._outcome import (
+    fit_least_squares,
+    is_least_squares,
+    repeated_predictions,
+)
+from causalweights.effects._resolve_weights import (
+    ArmWeights,
+    arm_weights,
+    require_m_estimation,
+    resolve_weighter,
+)
+from causalweights.inference import (
+    ArmMeans,
+    EffectResult,
+    augmented_means,
+    contrast_gradient,
+    contribution_covariance,
+    m_estimation_means,
+)
+from causalweights.learners import WeightedKernelRidge
+
+_TITLES = {
+    "ate": "Average treatment effect",
+    "att": "Average treatment effect on the treated",
+    "atc": "Average treatment effect on the controls",
+    "ato": "Average treatment effect on the overlap population",
+}
+
+
+class WeightedEffect(BaseEstimator):
+    """Estimate an average treatment effect from weights and an outcome model.
+
+    The default balances covariates by `IPMBalancer` and augments the weighted contrast
+    with cross-fitted kernel ridge regressions, one an arm: the remaining bias is a
+    product of two errors, and the influence function gives a standard error that does
+    not charge the outcome variance that balancing removes. Use it for any discrete
+    treatment under unconfoundedness. Where arms hardly overlap no weighting
+    estimator is reliable: read the effective sample size in `summary`.
+
+    Parameters
+    ----------
+    weighter : "ipm", weighter, Pipeline, array-like of shape (n,) or None
+        ``"ipm"`` (the default) is ``IPMBalancer(estimand=estimand)``. An estimator is
+        cloned and fitted on (X, treatment); one in scikit-learn's ``FrozenEstimator``
+        is used as it is; a vector holds weights, one a row; None is regression
+        adjustment by least squares.
+    outcome_model : "auto", regressor, classifier or None, default="auto"
+        ``"auto"`` is `WeightedKernelRidge`. A classifier is used through
+        ``predict_proba`` (0/1 outcomes). None: the normalised weighted contrast, with
+        the influence function's residuals from the ``"auto"`` model.
+    cv : int, splitter, list of splits or None, default=5
+        Cross-fitting folds, stratified by arm (by groups where given); None is in
+        sample.
+    n_rep : int, default=1
+        Repetitions of the folds; out-of-fold predictions are averaged.
+    se : {"influence", "m_estimation"}, default="influence"
+        ``"m_estimation"`` accounts for the estimated parameters of smooth weights
+        (`EntropyBalancer`, unpenalised logistic `PropensityWeighter`) and of
+        least-squares outcome models fitted in sample.
+    inference : {"population", "sample"}, default="population"
+        ``"sample"``: given the covariates of the sample's target.
+    contrast : {"difference", "ratio", "odds_ratio"}, default="difference"
+        Of the arm means, by the delta method.
+    estimand : {"ate", "att", "atc"} or None, default=None
+        None is the weighter's, or ``"ate"``.
+    control, focal : label or None, default=None
+        As in the weighter; None is the weighter's.
+    weight_type : {"sampling", "frequency"}, default="sampling"
+        Meaning of ``sample_weight``.
+    random_state : int, RandomState or None, default=None
+        Seed of the folds (None: seed 0, so that a refit gives the same number).
+    n_jobs : int or None, default=None
+        Outcome models fitted at once; results do not depend on it.
+
+    Attributes
+    ----------
+    effect_, se_ : float, or ndarray of shape (K-1,)
+        Contrasts with the control arm in the order of ``treatments_``.
+    influence_ : ndarray of shape (n,) or (n, K-1)
+        ``se_ = sqrt(sum(influence_**2)) / n`` over the n rows of positive weight
+        (frequency weights: ``sqrt(sum(s * influence_**2)) / sum(s)``).
+    cov_ : ndarray of shape (K-1, K-1)
+    means_, means_cov_ : ndarray of shape (K,) and (K, K)
+        Mean outcome of the target under each arm.
+    result_ : EffectResult
+    weighter_ : fitted weighter or None
+    masses_, target_masses_ : ndarray of shape (n,)
+    estimand_, treatments_, control_, focal_ : as resolved
+    n_features_in_, feature_names_in_ : as in scikit-learn
+
+    See Also
+    --------
+    IPMBalancer, EntropyBalancer, PropensityWeighter : Weighters.
+
+    Notes
+    -----
+    mu_a = sum t_i m_a(X_i) + sum_{A_i = a} M_i (Y_i - m_a(X_i)) with target masses t
+    and arm masses M. Assumes unconfoundedness, overlap and no interference. The
+    influence standard error is first-order: it holds where the weights balance
+    functions like the outcome model's error. Clusters: contributions summed within,
+    times G / (G - 1). Time: the weights', plus one outcome fit a fold and arm.
+
+    References
+    ----------
+    .. [1] Hirshberg & Wager (2021). Augmented minimax linear estimation. Annals of
+       Statistics 49(6).
+    .. [2] Stefanski & Boos (2002). The calculus of M-estimation. The American
+       Statistician 56(1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from causalweights import WeightedEffect
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(400, 2))
+    >>> a = (X[:, 0] + rng.normal(size=400) > 0).astype(int)
+    >>> y = X.sum(axis=1) + a + rng.normal(size=400)
+    >>> effect = WeightedEffect(estimand="ate").fit(X, y, treatment=a)
+    >>> low, high = effect.conf_int()[0]
+    >>> bool(low < 1 < high)
+    True
+    """
+
+    __metadata_request__fit = {"treatment": True, "sample_weight": True, "groups": True}
+
+    _parameter_constraints: dict = {
+        "weighter": [StrOptions({"ipm"}), HasMethods("fit"), "array-like", None],
+        "outcome_model": [StrOptions({"auto"}), HasMethods(["fit", "predict"]), None],
+        "cv": ["cv_object"],
+        "n_rep": [Interval(Integral, 1, None, closed="left")],
+        "se": [StrOptions({"influence", "m_estimation"})],
+        "inference": [StrOptions({"population", "sample"})],
+        "contrast": [StrOptions({"difference", "ratio", "odds_ratio"})],
+        "estimand": [str, None],
+        "control": "no_validation",
+        "focal": "no_validation",
+        "weight_type": [StrOptions({"sampling", "frequency"})],
+        "random_state": ["random_state"],
+        "n_jobs": [None, Integral],
+    }
+
+    def __init__(
+        self,
+        weighter="ipm",
+        *,
+        outcome_model="auto",
+        cv=5,
+        n_rep=1,
+        se="influence",
+        inference="population",
+        contrast="difference",
+        estimand=None,
+        control=None,
+        focal=None,
+        weight_type="sampling",
+        random_state=None,
+        n_jobs=None,
+    ):
+        self.weighter = weighter
+        self.outcome_model = outcome_model
+        self.cv = cv
+        self.n_rep = n_rep
+        self.se = se
+        self.inference = inference
+        self.contrast = contrast
+        self.estimand = estimand
+        self.control = control
+        self.focal = focal
+        self.weight_type = weight_type
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        treatment: Any = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+    ) -> WeightedEffect:
+        """Estimate the effect.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n, d)
+            Covariates; passed to the weighter and the outcome model as given.
+        y : array-like of shape (n,)
+            Outcome; numeric.
+        treatment : array-like of shape (n,)
+            Label of each row's arm.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Rows of weight zero are removed first.
+        groups : array-like of shape (n,) or None, default=None
+            Clusters, for the folds and for cluster-robust standard errors.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For bad input, and where no valid standard error exists for the options.
+        """
+        check_same_rows(
+            X=X, y=y, treatment=treatment, sample_weight=sample_weight, groups=groups
+        )
+        checked = validate_data(self, X, dtype=None, ensure_min_samples=2)
+        n = checked.shape[0]
+        X = X if hasattr(X, "columns") else checked
+        y = check_outcome(y, n)
+        weighter, agreed = resolve_weighter(
+            self.weighter,
+            {k: getattr(self, k)
+             for k in ("estimand", "control", "focal", "weight_type")},
+        )  # fmt: skip
+        estimand = check_estimand(agreed["estimand"])
+        arms = check_treatment(
+            treatment, n, control=agreed["control"], focal=agreed["focal"]
+        )
+        s = None if sample_weight is None else check_sample_weight(sample_weight, n)
+        groups = check_groups(groups, n)
+        rows = np.ones(n, dtype=bool) if s is None else s > 0
+        if not np.all(rows):
+            keep = np.flatnonzero(rows)
+            X, y, arms = _safe_indexing(X, keep), y[keep], arms.take(keep)
+            s = s[keep]
+            groups = None if groups is None else groups[keep]
+        weights = arm_weights(weighter, X, arms, s, estimand)
+        means = self._means(X, y, arms, s, groups, weights, estimand)
+        self._store(means, y, arms, s, groups, weights, estimand, rows)
+        return self
+
+    def _means(
+        self,
+        X: Any,
+        y: FloatArray,
+        arms: Arms,
+        s: FloatArray | None,
+        groups: np.ndarray | None,
+        weights: ArmWeights,
+        estimand: str,
+    ) -> ArmMeans:
+        """Return arm means and contributions by the route the options ask for."""
+        fixed = self.inference == "sample"
+        linear = is_least_squares(self.outcome_model) and self.cv is None
+        common = (y, arms.codes, weights.masses, weights.target_masses)
+        if weights.label == "none" or self.se == "m_estimation":
+            require_m_estimation(weights, self.outcome_model, linear, fixed, estimand)
+            if linear:
+                predictions, outcome = fit_least_squares(
+                    self.outcome_model, X, y, arms, s
+                )
+            else:
+                predictions, outcome = np.zeros((len(y), arms.n_arms)), None
+            return m_estimation_means(
+                *common, predictions, weights.model, outcome, fixed_target=fixed
+            )
+        augment = self.outcome_model is not None
+        model = self.outcome_model if augment else "auto"
+        if isinstance(model, str):
+            model = WeightedKernelRidge()
+        focal = focal_arm(arms, estimand) if estimand in ("att", "atc") else None
+        predictions = repeated_predictions(
+            model, X, y, arms,
+            # The target arm's own mean needs no model, unless its covariates are fixed.
+            [a for a in range(arms.n_arms) if fixed or a != focal],
+            cv=self.cv if augment else (self.cv or 5),
+            n_rep=self.n_rep, sample_weight=s, groups=groups,
+            random_state=self.random_state, n_jobs=self.n_jobs,
+        )  # fmt: skip
+        return augmented_means(
+            *common, predictions, fixed_target=fixed, augment=augment
+        )
+
+    def _store(
+        self,
+        means: ArmMeans,
+        y: FloatArray,
+        arms: Arms,
+        s: FloatArray | None,
+        groups: np.ndarray | None,
+        weights: ArmWeights,
+        estimand: str,
+        rows: np.ndarray,
+    ) -> None:
+        frequency = s if self.weight_type == "frequency" else None
+        size = float(len(y) if frequency is None else frequency.sum())
+        phi = means.contributions
+        cov = contribution_covariance(phi, frequency=frequency, groups=groups)
+        effect, jacobian = contrast_gradient(means.means, arms.control, self.contrast)
+        self.means_, self.means_cov_ = means.means, cov
+        self.cov_ = jacobian @ cov @ jacobian.T
+        influence = np.zeros((len(rows), len(effect)))
+        share = phi if frequency is None else phi / frequency[:, None]
+        influence[rows] = size * share @ jacobian.T
+        se = np.sqrt(np.diag(self.cov_))
+        binary = len(effect) == 1
+        self.effect_ = float(effect[0]) if binary else effect
+        self.se_ = float(se[0]) if binary else se
+        self.influence_ = influence[:, 0] if binary else influence
+        self.masses_, self.target_masses_ = np.zeros(len(rows)), np.zeros(len(rows))
+        self.masses_[rows] = weights.masses
+        self.target_masses_[rows] = weights.target_masses
+        self.weighter_ = weights.weighter
+        self.estimand_, self.treatments_ = estimand, arms.treatments
+        self.control_ = arms.label(arms.control)
+        self.focal_ = arms.label(arms.focal) if arms.focal >= 0 else None
+        self.result_ = EffectResult(
+            effect=self.effect_,
+            se=self.se_,
+            cov=self.cov_,
+            names=[f"{arms.label(k)} vs {self.control_}" for k in arms.contrasts()],
+            contrast=self.contrast,
+            estimand=estimand,
+            n_samples=round(size),
+            details=self._details(arms, weights, groups),
+            title=_TITLES[estimand],
+        )
+
+    def _details(self, arms: Arms, weights: ArmWeights, groups: Any) -> dict:
+        model = self.outcome_model
+        if isinstance(model, str):
+            model = WeightedKernelRidge()
+        details = {
+            "Weights": weights.label,
+            "Outcome model": "none" if model is None else type(model).__name__,
+            "Std. error": self.se.replace("_", "-")
+            + (", clustered" if groups is not None else ""),
+            "Inference": self.inference,
+        }
+        if weights.label != "none":
+            squares = np.bincount(arms.codes, weights=weights.masses**2)
+            for k in range(arms.n_arms):
+                count = int(np.sum(arms.codes == k))
+                details[f"ESS {arms.label(k)}"] = f"{1 / squares[k]:.1f} of {count}"
+        return details
+
+    def predict(self, X: Any) -> FloatArray:
+        """Return the average effect, one value (K-1 for K > 2 arms) a row of X."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=None, reset=False)
+        return np.repeat(np.asarray(self.effect_)[None], X.shape[0], axis=0)
+
+    def conf_int(self, level: float = 0.95) -> FloatArray:
+        """Return confidence intervals, (K-1, 2): see `EffectResult.conf_int`."""
+        check_is_fitted(self)
+        return self.result_.conf_int(level)
+
+    def summary(self, level: float = 0.95) -> Any:
+        """Return a statsmodels Summary: see `EffectResult.summary`."""
+        check_is_fitted(self)
+        return self.result_.summary(level)
+
+    def to_frame(self, level: float = 0.95) -> Any:
+        """Return a DataFrame: see `EffectResult.to_frame`."""
+        check_is_fitted(self)
+        return self.result_.to_frame(level)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags

@@ -1,0 +1,240 @@
+"""The result every average-effect estimator stores, and tables of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import norm
+
+from causalweights._typing import FloatArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from statsmodels.iolib.summary import Summary
+
+
+@dataclass(frozen=True, eq=False)
+class EffectResult:
+    """Estimated effects with their covariance.
+
+    Attributes
+    ----------
+    effect, se : float, or ndarray of shape (K-1,)
+        Contrasts with the control arm; floats for two arms.
+    cov : ndarray of shape (K-1, K-1)
+    names : list of str
+        One label a contrast.
+    contrast : {"difference", "ratio", "odds_ratio"}
+    estimand : str
+    n_samples : int
+    details : dict
+        What the summary's head shows beside: weights, outcome model, sizes.
+    title : str
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from causalweights import EffectResult
+    >>> result = EffectResult(2.0, 0.5, np.array([[0.25]]), names=["1 vs 0"])
+    >>> result.conf_int().round(2).tolist()
+    [[1.02, 2.98]]
+    """
+
+    effect: float | FloatArray
+    se: float | FloatArray
+    cov: FloatArray
+    names: list[str]
+    contrast: str = "difference"
+    estimand: str = "ate"
+    n_samples: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
+    title: str = "Average treatment effect"
+
+    def conf_int(self, level: float = 0.95) -> FloatArray:
+        """Return normal confidence intervals, (K-1, 2).
+
+        Ratios and odds ratios: on the log scale, by the delta method, then back.
+
+        Parameters
+        ----------
+        level : float, default=0.95
+            Between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level must lie between 0 and 1, got {level!r}.")
+        z = norm.ppf(0.5 + level / 2)
+        effect, se = np.atleast_1d(self.effect), np.atleast_1d(self.se)
+        if self.contrast == "difference":
+            return np.column_stack([effect - z * se, effect + z * se])
+        spread = np.exp(z * se / effect)
+        return np.column_stack([effect / spread, effect * spread])
+
+    @property
+    def statistic(self) -> FloatArray:
+        """Wald statistic of no effect, (K-1,); for ratios, of the log against 0."""
+        effect, se = np.atleast_1d(self.effect), np.atleast_1d(self.se)
+        if self.contrast == "difference":
+            return effect / se
+        return np.log(effect) * effect / se
+
+    @property
+    def pvalue(self) -> FloatArray:
+        """Two-sided p-value of no effect, (K-1,)."""
+        return 2 * norm.sf(np.abs(self.statistic))
+
+    def to_frame(self, level: float = 0.95) -> pd.DataFrame:
+        """Return a DataFrame, one row a contrast."""
+        import pandas as pd
+
+        interval = self.conf_int(level)
+        return pd.DataFrame(
+            {
+                "effect": np.atleast_1d(self.effect),
+                "se": np.atleast_1d(self.se),
+                "z": self.statistic,
+                "pvalue": self.pvalue,
+                "lower": interval[:, 0],
+                "upper": interval[:, 1],
+            },
+            index=pd.Index(self.names, name=self.contrast),
+        )
+
+    def summary(self, level: float = 0.95) -> Summary:
+        """Return a statsmodels Summary (text, ``as_html()``, ``as_latex()``)."""
+        from statsmodels.iolib.summary import Summary
+        from statsmodels.iolib.table import SimpleTable
+        from statsmodels.iolib.tableformatting import fmt_2cols, fmt_params
+
+        head = {
+            "Estimand": self.estimand.upper(),
+            "Contrast": self.contrast.replace("_", " "),
+            "No. observations": f"{self.n_samples}",
+            **{k: _short(v) for k, v in self.details.items()},
+        }
+        items = list(head.items())
+        half = -(-len(items) // 2)
+        items += [("", "")] * (2 * half - len(items))
+        left, right = (
+            SimpleTable(
+                [[value] for _, value in part],
+                stubs=[f"{pad}{key}:" if key else "" for key, _ in part],
+                title=title,
+                txt_fmt=fmt_2cols,
+            )
+            for part, pad, title in (
+                (items[:half], "", self.title),
+                (items[half:], "   ", None),
+            )
+        )
+        left.extend_right(right)
+        summary = Summary()
+        summary.tables.append(left)
+        summary.tables.append(self._parameter_table(level, SimpleTable, fmt_params))
+        return summary
+
+    def _parameter_table(self, level: float, table: Any, formatting: Any) -> Any:
+        frame = self.to_frame(level)
+        tail = f"{(1 - level) / 2:.3f}".rstrip("0")
+        other = f"{(1 + level) / 2:.3f}".rstrip("0")
+        headers = ["effect", "std err", "z", "P>|z|", f"[{tail}", f"{other}]"]
+        rows = [
+            [
+                _number(row.effect),
+                _number(row.se),
+                f"{row.z:.3f}",
+                f"{row.pvalue:.3f}",
+                _number(row.lower),
+                _number(row.upper),
+            ]
+            for row in frame.itertuples()
+        ]
+        return table(rows, headers=headers, stubs=self.names, txt_fmt=formatting)
+
+    def to_latex(self, level: float = 0.95) -> str:
+        """Return the contrasts as a LaTeX tabular."""
+        from statsmodels.iolib.table import SimpleTable
+        from statsmodels.iolib.tableformatting import fmt_params
+
+        return self._parameter_table(level, SimpleTable, fmt_params).as_latex_tabular()
+
+    def to_html(self, level: float = 0.95) -> str:
+        """Return the contrasts as an HTML table."""
+        return self.to_frame(level).to_html(float_format=_number)
+
+    def _repr_html_(self) -> str:
+        return self.summary().as_html()
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{name}: {_number(e)} (se {_number(s)})"
+            for name, e, s in zip(
+                self.names,
+                np.atleast_1d(self.effect),
+                np.atleast_1d(self.se),
+                strict=True,
+            )
+        ]
+        return f"EffectResult({self.estimand.upper()} {', '.join(parts)})"
+
+
+def compare(*results: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return one table of several results or fitted estimators.
+
+    Parameters
+    ----------
+    *results : EffectResult or estimator with ``result_``
+    names : sequence of str or None, default=None
+        Row labels; None takes each result's weights and outcome model.
+
+    Returns
+    -------
+    DataFrame
+        effect, se, z, pvalue, lower, upper; a row a contrast.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from causalweights.inference import EffectResult, compare
+    >>> a = EffectResult(2.0, 0.5, np.array([[0.25]]), names=["1 vs 0"])
+    >>> compare(a, a, names=["first", "second"])["effect"].tolist()
+    [2.0, 2.0]
+    """
+    import pandas as pd
+
+    if not results:
+        raise ValueError("compare needs at least one result.")
+    plain = [getattr(r, "result_", r) for r in results]
+    for r in plain:
+        if not isinstance(r, EffectResult):
+            raise TypeError(
+                f"compare takes EffectResult objects or fitted effect estimators, got "
+                f"{type(r).__name__}."
+            )
+    if names is None:
+        names = [str(r.details.get("Weights", k)) for k, r in enumerate(plain)]
+    if len(names) != len(plain):
+        raise ValueError(f"{len(names)} names for {len(plain)} results.")
+    frames = [r.to_frame() for r in plain]
+    if all(len(f) == 1 for f in frames):
+        table = pd.concat(frames)
+        table.index = pd.Index(list(names), name="estimator")
+        return table
+    return pd.concat(frames, keys=list(names), names=["estimator"])
+
+
+def _number(value: float) -> str:
+    """Format to four significant digits, without exponent where it fits a column."""
+    if value == 0 or not np.isfinite(value):
+        return f"{value:g}"
+    size = abs(value)
+    if 1e-4 <= size < 1e7:
+        digits = max(0, 3 - int(np.floor(np.log10(size))))
+        return f"{value:.{max(digits, 1) if size < 1e5 else 0}f}"
+    return f"{value:.3e}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else str(value)

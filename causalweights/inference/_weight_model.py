@@ -1,0 +1,29 @@
+"""Smooth weights as an M-estimator: what their estimation adds to a standard error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from causalweights._typing import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class WeightModel:
+    """First-order behaviour of weights with finitely many estimated parameters.
+
+    Attributes
+    ----------
+    log_gradient : ndarray of shape (n, p)
+        Derivative of each row's log unnormalised mass with respect to the parameters
+        (normalisation within the arm is accounted for by the user of this object);
+        zero rows for an arm that is left as it is.
+    influence : ndarray of shape (n, p)
+        Contributions to the error of the estimated parameters, theta_hat - theta =
+        sum_i influence_i to first order, the covariates' target held fixed.
+    target_influence : ndarray of shape (n, p)
+        What sampling the target's covariates adds; zero where the target is fixed.
+    """
+
+    log_gradient: FloatArray
+    influence: FloatArray
+    target_influence: FloatArray

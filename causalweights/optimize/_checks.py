@@ -1,0 +1,177 @@
+"""Input checks of the quadratic programs; messages name the argument and the remedy."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from causalweights.optimize._certificate import FloatArray, IntArray
+from causalweights.optimize._problem import ArrayOperator, SymmetricOperator
+
+SOLVERS = ("auto", "active_set", "interior_point", "working_set")
+SAMPLED_ROWS = 256
+# Sums of bounds are compared with one up to their own rounding.
+SUM_TOLERANCE = 1e-12
+OPERATOR_METHODS = ("shape", "dtype", "block", "matvec", "diagonal")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckedQP:
+    """Arguments of `simplex_qp` as arrays of one shape.
+
+    Attributes
+    ----------
+    operator : K, dense arrays wrapped
+    q, ridge, lower, upper : (n,) float
+    labels : (n,) int, group of each row
+    start : (n,) float or None
+    working_set : (m,) int or None
+    """
+
+    operator: SymmetricOperator
+    q: FloatArray
+    ridge: FloatArray
+    labels: IntArray
+    lower: FloatArray
+    upper: FloatArray
+    start: FloatArray | None
+    working_set: IntArray | None
+
+    @property
+    def n_groups(self) -> int:
+        return int(self.labels.max()) + 1
+
+
+def check_problem(
+    K: ArrayLike | SymmetricOperator,
+    q: ArrayLike,
+    ridge: ArrayLike,
+    groups: ArrayLike | None,
+    lower: ArrayLike,
+    upper: ArrayLike | None,
+    solver: str,
+    tol: float,
+    max_iter: int,
+    start: ArrayLike | None,
+    working_set: ArrayLike | None,
+) -> CheckedQP:
+    """Check every argument of `simplex_qp` and bring it to canonical shape."""
+    if solver not in SOLVERS:
+        raise ValueError(f"solver must be one of {SOLVERS}, got {solver!r}.")
+    if not tol > 0.0:
+        raise ValueError(f"tol must be positive, got {tol!r}.")
+    if max_iter < 1:
+        raise ValueError(f"max_iter must be at least 1, got {max_iter!r}.")
+    operator = _check_matrix(K)
+    n = operator.shape[0]
+    labels = check_groups(groups, n)
+    ridge = _vector("ridge", ridge, n)
+    if np.any(ridge < 0.0):
+        raise ValueError("ridge must be non-negative.")
+    low = _vector("lower", lower, n)
+    high = np.full(n, np.inf) if upper is None else _vector("upper", upper, n, True)
+    check_bounds(labels, low, high)
+    if start is not None:
+        start = _vector("start", start, n)
+    if working_set is not None:
+        working_set = _check_rows(working_set, n)
+    return CheckedQP(
+        operator=operator,
+        q=_vector("q", q, n, scalar=False),
+        ridge=ridge,
+        labels=labels,
+        lower=low,
+        upper=high,
+        start=start,
+        working_set=working_set,
+    )
+
+
+def _check_matrix(K: Any) -> SymmetricOperator:
+    if all(hasattr(K, name) for name in OPERATOR_METHODS[2:4]):
+        missing = [name for name in OPERATOR_METHODS if not hasattr(K, name)]
+        if missing:
+            raise ValueError(f"K as an operator lacks {', '.join(missing)}.")
+        operator = K
+        values = np.asarray(K.diagonal())
+    else:
+        values = np.ascontiguousarray(K, dtype=np.float64)
+        operator = ArrayOperator(values)
+    shape = operator.shape
+    if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
+        raise ValueError(f"K must be square with at least one row, got shape {shape}.")
+    # The sum is finite unless an entry is not (or it overflows): one cheap pass.
+    if not np.isfinite(values.sum()) and not np.isfinite(values).all():
+        raise ValueError("K contains NaN or infinity.")
+    if isinstance(operator, ArrayOperator):
+        _check_symmetry(values)
+    return operator
+
+
+def _check_symmetry(K: FloatArray) -> None:
+    n = K.shape[0]
+    rows = np.unique(np.linspace(0, n - 1, min(n, SAMPLED_ROWS)).astype(np.intp))
+    sample = K[np.ix_(rows, rows)]
+    if np.max(np.abs(sample - sample.T)) > 1e-8 * np.max(np.abs(sample)):
+        raise ValueError("K must be symmetric; pass (K + K.T) / 2.")
+
+
+def _vector(
+    name: str, value: ArrayLike, n: int, infinite: bool = False, scalar: bool = True
+) -> FloatArray:
+    """Broadcast to (n,) float64; refuse NaN, and infinity unless it is allowed."""
+    array = np.asarray(value, dtype=np.float64)
+    if array.shape != (n,) and not (scalar and array.ndim == 0):
+        raise ValueError(f"{name} must have shape ({n},), got {array.shape}.")
+    if np.isnan(array).any() or (not infinite and np.isinf(array).any()):
+        raise ValueError(f"{name} contains NaN or infinity.")
+    return np.broadcast_to(array, (n,))
+
+
+def check_groups(groups: ArrayLike | None, n: int) -> IntArray:
+    """Return integer labels 0..G-1, each of them present."""
+    if groups is None:
+        return np.zeros(n, dtype=np.intp)
+    labels = np.asarray(groups)
+    if labels.shape != (n,):
+        raise ValueError(f"groups must have shape ({n},), got {labels.shape}.")
+    if labels.dtype.kind not in "iub":
+        raise ValueError("groups must hold integers; use numpy.unique's inverse.")
+    labels = labels.astype(np.intp)
+    if labels.min() < 0 or np.any(np.bincount(labels) == 0):
+        raise ValueError(
+            "groups must use every label 0..G-1; use numpy.unique's inverse."
+        )
+    return labels
+
+
+def check_bounds(labels: IntArray, lower: FloatArray, upper: FloatArray) -> None:
+    """Refuse bounds that leave a group without weights that sum to one."""
+    if np.any(lower > upper):
+        row = int(np.flatnonzero(lower > upper)[0])
+        raise ValueError(
+            f"lower exceeds upper at row {row} ({lower[row]:g} > {upper[row]:g})."
+        )
+    least = np.bincount(labels, weights=lower)
+    most = np.bincount(labels, weights=upper)
+    for g in range(least.size):
+        if least[g] > 1.0 + SUM_TOLERANCE:
+            raise ValueError(
+                f"group {g}: the lower bounds sum to {least[g]:g}, above 1; "
+                "reduce `lower`."
+            )
+        if most[g] < 1.0 - SUM_TOLERANCE:
+            raise ValueError(
+                f"group {g}: the upper bounds sum to {most[g]:g}, below 1; "
+                "raise `upper`."
+            )
+
+
+def _check_rows(rows: ArrayLike, n: int) -> IntArray:
+    indices = np.asarray(rows)
+    if indices.ndim != 1 or (indices.size and indices.dtype.kind not in "iu"):
+        raise ValueError("working_set must be a one-dimensional array of row numbers.")
+    if indices.size and (indices.min() < 0 or indices.max() >= n):
+        raise ValueError(f"working_set must hold row numbers in 0..{n - 1}.")
+    return np.unique(indices).astype(np.intp)
