@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from causalweights._typing import ESTIMANDS, FloatArray, IntArray
-import itertools
 
 # More distinct numeric values than this (and than a tenth of the rows) is a dose.
 _MAX_NUMERIC_ARMS = 20
@@ -174,12 +175,9 @@ def check_same_rows(**inputs: Any) -> None:
         (name, value.index) for name, value in inputs.items()
         if hasattr(value, "index") and hasattr(value, "iloc")
     ]  # fmt: skip
-    for (first, a), (second, b) in itertools.pairwise(indexed):
-        if (
-            len(a) == len(b)
-            and not a.equals(b)
-            and a.sort_values().equals(b.sort_values())
-        ):
+    for (first, a), (second, b) in combinations(indexed, 2):
+        # Counted, not sorted: an index may mix types that have no order.
+        if len(a) == len(b) and not a.equals(b) and Counter(a) == Counter(b):
             raise ValueError(
                 f"{first} and {second} have the same index labels in another order. "
                 f"Rows are matched by position: reorder one, e.g. "
@@ -193,6 +191,8 @@ def check_outcome(y: Any, n_samples: int) -> FloatArray:
         raise ValueError("y is missing: an effect needs an outcome for every row.")
     values = column_or_1d(y, warn=True)
     check_consistent_length(np.empty(n_samples), values)
+    if values.dtype == object and any(_is_missing(v) for v in values):
+        values = np.full(n_samples, np.nan)
     try:
         values = values.astype(np.float64)
     except (TypeError, ValueError):
@@ -233,14 +233,16 @@ def warn_constant(names: list[str]) -> None:
 
 def _labels(treatment: Any) -> tuple[np.ndarray, tuple[list, bool] | None]:
     """Return plain labels and, for pandas categories, (category order, ordered)."""
-    dtype = getattr(treatment, "dtype", None)
+    dtype: Any = getattr(treatment, "dtype", None)
     categories = getattr(dtype, "categories", None)
     order = None
     if categories is not None and hasattr(dtype, "ordered"):
         order = (list(categories), bool(dtype.ordered))
         if bool(np.any(treatment.isna())):
             raise ValueError("treatment contains missing values: remove those rows.")
-    values = np.asarray(treatment)
+    # numpy would turn the 1 of the list ["a", 1] into "1".
+    plain = isinstance(treatment, list | tuple)
+    values = np.asarray(treatment, dtype=object if plain else None)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values.ravel()
     if values.ndim != 1:
@@ -248,6 +250,11 @@ def _labels(treatment: Any) -> tuple[np.ndarray, tuple[list, bool] | None]:
     if values.dtype == object:
         if any(_is_missing(v) for v in values):
             raise ValueError("treatment contains missing values: remove those rows.")
+        if len({isinstance(v, str) for v in values}) > 1:
+            raise ValueError(
+                "treatment mixes strings and other labels: give every arm a label of "
+                "one kind."
+            )
         values = np.array(values.tolist())
     if values.dtype.kind == "f" and not np.all(np.isfinite(values)):
         raise ValueError("treatment contains NaN or infinity: remove those rows.")
@@ -266,7 +273,7 @@ def _is_missing(value: Any) -> bool:
 
 def _refuse_doses(treatments: np.ndarray, n_samples: int) -> None:
     limit = max(_MAX_NUMERIC_ARMS, n_samples // 10)
-    if treatments.dtype.kind == "f" and len(treatments) > limit:
+    if treatments.dtype.kind in "iuf" and len(treatments) > limit:
         raise ValueError(
             f"treatment has {len(treatments)} distinct values: it looks continuous. "
             "Treatments here are discrete arms; group the dose first."
@@ -274,7 +281,8 @@ def _refuse_doses(treatments: np.ndarray, n_samples: int) -> None:
 
 
 def _position(treatments: np.ndarray, label: Any, name: str) -> int:
-    hits = [k for k, value in enumerate(treatments) if value == label]
+    is_scalar = np.ndim(label) == 0
+    hits = [k for k, value in enumerate(treatments) if is_scalar and value == label]
     if not hits:
         raise ValueError(
             f"{name}={label!r} is not a treatment label; the labels are "

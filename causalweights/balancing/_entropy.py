@@ -22,7 +22,7 @@ from causalweights.balancing._entropy_dual import (
     worst_feature,
 )
 from causalweights.balancing._features import Features, fit_features
-from causalweights.balancing._weighter import Design, Weighter, warn_concentration
+from causalweights.balancing._weighter import Design, _BaseWeighter, warn_concentration
 from causalweights.inference._weight_model import WeightModel
 
 
@@ -56,7 +56,7 @@ def tilt_influence(
     return -masses[:, None] * pulled, target[:, None] * pulled
 
 
-class EntropyBalancer(Weighter):
+class EntropyBalancer(_BaseWeighter):
     """Weight arms so that covariate means match the target's exactly.
 
     Among all weights that balance the chosen moments, entropy balancing takes those

@@ -28,7 +28,7 @@ from causalweights.balancing._mmd_certificates import (
 from causalweights.balancing._mmd_problem import solve_joint, solve_single
 from causalweights.balancing._weighter import (
     Design,
-    Weighter,
+    _BaseWeighter,
     normalize_per_arm,
     warn_concentration,
 )
@@ -42,7 +42,7 @@ def _has_dual(balancer: IPMBalancer) -> bool:
     return balancer.ridge == "auto" or balancer.ridge > 0
 
 
-class IPMBalancer(Weighter):
+class IPMBalancer(_BaseWeighter):
     """Balance covariates between treatment arms by an integral probability metric.
 
     Each arm receives non-negative weights under which its covariate distribution is

@@ -108,6 +108,10 @@ class UnpenalizedLogistic(LogisticRegression):
     matter. ``coef_`` and ``intercept_`` are in the units of X. A step costs
     ``n (K - 1)^2 d^2``.
 
+    Parameters
+    ----------
+    None
+
     Attributes
     ----------
     coef_, intercept_, classes_, n_iter_

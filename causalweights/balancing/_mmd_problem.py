@@ -34,7 +34,7 @@ class BetweenArms:
     def block(self, rows: ArrayLike | None, columns: Any = None) -> np.ndarray:
         """Return the block of the coupled matrix."""
         out = self._operator.block(rows, columns)
-        left = self._codes if rows is None else self._codes[rows]
+        left = self._codes if rows is None else self._codes[np.asarray(rows)]
         right = self._codes if columns is None else self._codes[columns]
         for a in range(len(self._coupling)):
             mine = left == a

@@ -25,7 +25,7 @@ from causalweights.balancing._tilting import (
 )
 from causalweights.balancing._weighter import (
     Design,
-    Weighter,
+    _BaseWeighter,
     normalize_per_arm,
     warn_concentration,
 )
@@ -43,7 +43,7 @@ def _has_model(weighter: PropensityWeighter) -> bool:
     return True
 
 
-class PropensityWeighter(Weighter):
+class PropensityWeighter(_BaseWeighter):
     """Weight arms by functions of the propensity score e_a(x) = P(A = a | X = x).
 
     Weights are h(x) / e_a(x), with h = 1 (ATE), the target arm's probability (ATT, ATC)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from causalweights.balancing._logistic import (
 from causalweights.balancing._weighter import Design
 from causalweights.crossfit import (
     fit_with_weights,
+    kept_splits,
     make_folds,
     propensity_predictions,
 )
@@ -97,16 +97,3 @@ def fit_propensity(
         n_jobs=n_jobs,
     )
     return FittedPropensity(e, model, None)
-
-
-def kept_splits(cv: Any, rows: np.ndarray) -> Any:
-    """Return cv for the kept rows: a list of splits is renumbered, others stay."""
-    if np.all(rows) or hasattr(cv, "split") or isinstance(cv, Integral):
-        return cv
-    position = np.cumsum(rows) - 1
-    indices = np.arange(len(rows))
-    splits = [
-        tuple(position[part[rows[part]]] for part in (indices[train], indices[test]))
-        for train, test in cv
-    ]
-    return [(train, test) for train, test in splits if len(test)]

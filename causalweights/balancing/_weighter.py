@@ -107,7 +107,7 @@ def warn_concentration(
             )
 
 
-class Weighter(BaseEstimator):
+class _BaseWeighter(BaseEstimator):
     """Base of the weighters: ``fit(X, treatment)`` stores weights, one a row.
 
     A subclass defines ``_weigh(design)``, which returns masses (sum one an arm) and
@@ -187,7 +187,9 @@ class Weighter(BaseEstimator):
         return np.array([known[v] for v in labels.tolist()], dtype=np.intp)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, treatment: Any, *, sample_weight: Any = None) -> Weighter:
+    def fit(
+        self, X: Any, treatment: Any, *, sample_weight: Any = None
+    ) -> _BaseWeighter:
         """Compute the weights.
 
         Parameters

@@ -1,7 +1,7 @@
 """Cross-fitting: folds, weights for any learner, out-of-fold nuisance predictions."""
 
 from causalweights.crossfit._fitting import check_takes_weights, fit_with_weights
-from causalweights.crossfit._folds import Fold, make_folds, repeat_seeds
+from causalweights.crossfit._folds import Fold, kept_splits, make_folds, repeat_seeds
 from causalweights.crossfit._nuisance import outcome_predictions
 from causalweights.crossfit._propensity import propensity_predictions
 
@@ -9,6 +9,7 @@ __all__ = [
     "Fold",
     "check_takes_weights",
     "fit_with_weights",
+    "kept_splits",
     "make_folds",
     "outcome_predictions",
     "propensity_predictions",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -188,3 +189,17 @@ def _check_arms(folds: list[Fold], codes: IntArray, labels: Any) -> None:
                 f"the training rows of fold {k} hold no row of treatment arm {arm!r}: "
                 "use fewer folds, or folds stratified on the treatment."
             )
+
+
+def kept_splits(cv: Any, rows: np.ndarray) -> Any:
+    """Return cv for the kept rows: a list of splits is renumbered, others stay."""
+    whole = cv is None or isinstance(cv, Integral) or hasattr(cv, "split")
+    if whole or np.all(rows):
+        return cv
+    position = np.cumsum(rows) - 1
+    indices = np.arange(len(rows))
+    splits = [
+        tuple(position[part[rows[part]]] for part in (indices[train], indices[test]))
+        for train, test in cv
+    ]
+    return [(train, test) for train, test in splits if len(test)]

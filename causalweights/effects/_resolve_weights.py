@@ -90,10 +90,12 @@ def arm_weights(
     arms: Arms,
     sample_weight: FloatArray | None,
     estimand: str,
+    rows: np.ndarray,
 ) -> ArmWeights:
     """Return the masses that a weighter (estimator, vector or None) gives the rows.
 
-    ``sample_weight`` is None where the caller gave none.
+    ``sample_weight`` is None where the caller gave none; ``rows`` marks which of the
+    caller's rows were kept, for weights that were made of all of them.
     """
     n = len(arms.codes)
     s = np.ones(n) if sample_weight is None else sample_weight
@@ -108,7 +110,7 @@ def arm_weights(
     if weighter is None:
         return ArmWeights(np.zeros(n), target, None, None, "none")
     if not isinstance(weighter, BaseEstimator):
-        weights = _check_vector(weighter, n)
+        weights = _check_vector(weighter, len(rows))[rows]
         masses = _per_arm(s * weights, arms)
         return ArmWeights(masses, target, None, None, "given")
     if type(weighter).__name__ == "FrozenEstimator":
@@ -120,17 +122,23 @@ def arm_weights(
             # Labels lose the order of their categories here: name the control arm.
             last.set_params(control=arms.label(arms.control))
         fit_with_weights(fitted, X, arms.treatments[arms.codes], sample_weight)
+        rows = np.ones(n, dtype=bool)
     last = last_step(fitted)
     weights = getattr(last, "weights_", None)
-    if weights is None or len(weights) != n:
+    if weights is None or len(weights) != len(rows):
         size = "no weights_" if weights is None else f"weights of {len(weights)} rows"
         raise ValueError(
-            f"weighter {type(last).__name__} has {size}, X has {n} rows: a weighter "
-            "stores one weight a row in weights_ (a frozen one: of these same rows)."
+            f"weighter {type(last).__name__} has {size}, X has {len(rows)} rows: a "
+            "weighter stores one weight a row in weights_ (a frozen one: of these same "
+            "rows)."
         )
-    masses = _per_arm(s * np.asarray(weights, dtype=np.float64), arms)
-    target = getattr(last, "target_masses_", target)
+    masses = _per_arm(s * np.asarray(weights, dtype=np.float64)[rows], arms)
+    if hasattr(last, "target_masses_"):
+        target = last.target_masses_[rows]
     model = last._weight_model() if hasattr(last, "_weight_model") else None
+    if model is not None and not np.all(rows):
+        parts = (model.log_gradient, model.influence, model.target_influence)
+        model = WeightModel(*(part[rows] for part in parts))
     return ArmWeights(masses, target, model, fitted, _describe(last))
 
 

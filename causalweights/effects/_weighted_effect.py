@@ -25,6 +25,7 @@ from causalweights._validation import (
     check_treatment,
     focal_arm,
 )
+from causalweights.crossfit import kept_splits
 from causalweights.effects._outcome import (
     fit_least_squares,
     is_least_squares,
@@ -250,13 +251,14 @@ class WeightedEffect(BaseEstimator):
         s = None if sample_weight is None else check_sample_weight(sample_weight, n)
         groups = check_groups(groups, n)
         rows = np.ones(n, dtype=bool) if s is None else s > 0
-        if not np.all(rows):
+        if s is not None and not np.all(rows):
             keep = np.flatnonzero(rows)
             X, y, arms = _safe_indexing(X, keep), y[keep], arms.take(keep)
             s = s[keep]
             groups = None if groups is None else groups[keep]
-        weights = arm_weights(weighter, X, arms, s, estimand)
-        means = self._means(X, y, arms, s, groups, weights, estimand)
+        weights = arm_weights(weighter, X, arms, s, estimand, rows)
+        cv = kept_splits(self.cv, rows)
+        means = self._means(X, y, arms, s, groups, weights, estimand, cv)
         self._store(means, y, arms, s, groups, weights, estimand, rows)
         return self
 
@@ -269,6 +271,7 @@ class WeightedEffect(BaseEstimator):
         groups: np.ndarray | None,
         weights: ArmWeights,
         estimand: str,
+        cv: Any,
     ) -> ArmMeans:
         """Return arm means and contributions by the route the options ask for."""
         fixed = self.inference == "sample"
@@ -294,7 +297,7 @@ class WeightedEffect(BaseEstimator):
             model, X, y, arms,
             # The target arm's own mean needs no model, unless its covariates are fixed.
             [a for a in range(arms.n_arms) if fixed or a != focal],
-            cv=self.cv if augment else (self.cv or 5),
+            cv=cv if augment else (cv or 5),
             n_rep=self.n_rep, sample_weight=s, groups=groups,
             random_state=self.random_state, n_jobs=self.n_jobs,
         )  # fmt: skip

@@ -51,8 +51,8 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
     Hilbert space. Bandwidth and ridge minimise the weighted leave-one-out error,
     which has a closed form, so that no cross-validation is nested in a cross-fit.
 
-    Use it for smooth functions of up to some tens of covariates. Where few of many
-    covariates matter, or the function jumps, trees or a lasso predict better.
+    Use it for smooth functions of up to some tens of covariates; where few of many
+    matter, or the function jumps, a lasso or trees predict better.
 
     Parameters
     ----------
@@ -61,9 +61,8 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         `causalweights.kernels.Kernel` brings its own bandwidth; its ``"median"`` is
         resolved on the fitted rows.
     bandwidth : "auto", "median", float or sequence of float, default="auto"
-        h of the named family, on the scale of the standardised covariates. ``"auto"``
-        chooses among 0.5, 1, 2 and 4 times the median rule, a sequence among its
-        entries.
+        h of the named family, for standardised covariates. ``"auto"`` chooses among
+        0.5, 1, 2 and 4 times the median rule, a sequence among its entries.
     ridge : "auto", float or sequence of float, default="auto"
         Penalty lambda > 0 of the formula below. ``"auto"`` chooses among 15 values,
         log-spaced from 1e-9 to 1e2 times the trace of the centred, weighted kernel:
@@ -86,9 +85,8 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         hundredth of the smallest ridge: a wide kernel holds all but its linear part
         in the last 1e-4. A larger value is faster and smooths more.
     random_state : int, RandomState instance or None, default=None
-        Draws the rows for the median rule (above 5000), for comparing bandwidths
-        (above 2000) and for the pivots (above 4000); None is seed 0, so that a refit
-        is identical.
+        Draws rows for the median rule (above 5000), for comparing bandwidths (above
+        2000) and for pivots (above 4000). None is seed 0: a refit is identical.
 
     Attributes
     ----------
@@ -99,13 +97,11 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
     intercept_ : float
         b.
     dual_coef_ : ndarray of shape (n_fit,)
-        Coefficients of ``k(X_fit_, x)``; empty in the low-rank route and where all
-        columns are constant.
+        Coefficients of ``k(X_fit_, x)``; empty where there are none.
     coef_ : ndarray of shape (rank_,) or None
         Coefficients of the low-rank features, None in the exact route.
     X_fit_ : ndarray
-        Standardised rows that predictions need: those of positive weight, or the
-        pivots.
+        Standardised rows of positive weight, or the pivots; empty if all X is constant.
     loo_error_ : float
         Weighted mean squared leave-one-out error of the fit, in closed form.
     loo_path_ : dict of ndarray
@@ -322,8 +318,7 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         self, Z: FloatArray, sample: Sample, table: Table | None, path: Path
     ) -> None:
         K = self._kernel.operator(Z).dense()
-        given = np.size(self.ridge) == 1 and not isinstance(self.ridge, str)
-        if given:
+        if np.size(self.ridge) == 1 and not isinstance(self.ridge, str):
             ridge = float(np.ravel(self.ridge)[0])
             fit = exact_fit(K, sample, ridge)
         else:

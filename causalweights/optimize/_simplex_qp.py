@@ -66,7 +66,8 @@ class SimplexQPResult:
         pricing rounds of the working set.
     converged : bool
         relative_gap <= tol, or gap below the rounding level of double precision,
-        16 eps (max |(K + ridge) w| + max |q|), beyond which no gap can be resolved.
+        16 eps (max |(K + ridge) w| + max |q|), or that of the terms of K w where these
+        cancel, beyond which no gap can be resolved.
     solver : str
         Route that produced the weights: "active_set", "interior_point",
         "working_set", or "constraints" where these leave a single point.
@@ -262,11 +263,14 @@ def _certify(
     room = checked.upper - checked.lower
     simplices = Simplices(checked.labels, mass, room)
     gap = simplices.gap(gradient, shifted)
+    # Terms of K w may cancel, so its rounding is that of sqrt(k_ii k_jj) w_j.
+    root = np.sqrt(np.abs(checked.operator.diagonal()))
+    terms = np.append(product, root.max() * (root @ np.abs(weights)))
     eps = float(np.finfo(checked.operator.dtype).eps)
     relative = relative_gap(
-        gap, uniform_value - value, rounding_level(product, checked.q, eps)
+        gap, uniform_value - value, rounding_level(terms, checked.q, eps)
     )
-    resolved = gap <= rounding_level(product, checked.q, EPS)
+    resolved = gap <= rounding_level(terms, checked.q, EPS)
     return SimplexQPResult(
         weights=weights,
         value=value,

@@ -67,9 +67,7 @@ def test_estimate_and_influence_by_hand(estimand, outcome_model, sample):
     else:
         sign, own = (1, 1) if estimand == "att" else (-1, 0)
         residual = y - m[:, 1 - own]
-        tau = sign * (
-            residual[a == own].mean() - M[a != own] @ residual[a != own]
-        )
+        tau = sign * (residual[a == own].mean() - M[a != own] @ residual[a != own])
         psi = np.where(
             a == own,
             n / np.sum(a == own) * (sign * residual - tau),
@@ -151,9 +149,9 @@ def test_three_arms_contrast_with_the_control(sample):
 def test_ratios_of_a_binary_outcome(contrast, sample):
     X, y, a = sample
     event = (y > 0).astype(int)
-    fit = WeightedEffect(
-        contrast=contrast, outcome_model=LogisticRegression()
-    ).fit(X, event, treatment=a)
+    fit = WeightedEffect(contrast=contrast, outcome_model=LogisticRegression()).fit(
+        X, event, treatment=a
+    )
     m0, m1 = fit.means_
     odds = m1 / m0 if contrast == "ratio" else m1 / (1 - m1) / (m0 / (1 - m0))
     assert fit.effect_ == pytest.approx(odds)
@@ -170,9 +168,9 @@ def test_weighter_in_all_its_forms_agrees(sample):
         fast(weighter=IPMBalancer(estimand="att")).fit(X, y, treatment=a),
         fast(weighter=FrozenEstimator(fitted)).fit(X, y, treatment=a),
         fast(weighter=fitted.weights_, estimand="att").fit(X, y, treatment=a),
-        fast(
-            weighter=make_pipeline(StandardScaler(), IPMBalancer(estimand="att"))
-        ).fit(X, y, treatment=a),
+        fast(weighter=make_pipeline(StandardScaler(), IPMBalancer(estimand="att"))).fit(
+            X, y, treatment=a
+        ),
     ]
     for other in effects[1:]:
         assert other.effect_ == pytest.approx(effects[0].effect_, abs=1e-7)
@@ -444,3 +442,29 @@ def test_bad_data_is_refused_by_name(sample):
         fast().fit(X[:1], y[:1], treatment=a[:1])
     with pytest.raises(ValueError, match="all weights of arm 1 are zero"):
         fast(weighter=(a == 0).astype(float)).fit(X, y, treatment=a)
+
+
+def test_weights_and_splits_of_all_rows_follow_zero_weight_rows(sample):
+    X, y, a = sample
+    s = np.ones(240)
+    s[5:60:9] = 0
+    kept = s > 0
+    weighter = PropensityWeighter(estimand="att").fit(X, a, sample_weight=s)
+    folds = [(np.flatnonzero(np.arange(240) % 3 != k), np.flatnonzero(
+        np.arange(240) % 3 == k)) for k in range(3)]  # fmt: skip
+    fits = [
+        fast(weighter=w, cv=folds, estimand="att").fit(
+            X, y, treatment=a, sample_weight=s
+        )
+        for w in (weighter, FrozenEstimator(weighter), weighter.weights_)
+    ]
+    for fit in fits[1:]:
+        assert fit.effect_ == pytest.approx(fits[0].effect_, abs=1e-9)
+        assert fit.se_ == pytest.approx(fits[0].se_, rel=1e-9)
+    frozen = WeightedEffect(
+        FrozenEstimator(weighter), outcome_model=None, se="m_estimation"
+    ).fit(X, y, treatment=a, sample_weight=s)
+    direct = WeightedEffect(
+        PropensityWeighter(estimand="att"), outcome_model=None, se="m_estimation"
+    ).fit(X[kept], y[kept], treatment=a[kept])
+    assert frozen.se_ == pytest.approx(direct.se_, rel=1e-8)
