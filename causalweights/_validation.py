@@ -148,9 +148,14 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> FloatArray:
     """Return the weights as float64 (ones for None); refuse negative or bad ones."""
     if sample_weight is None:
         return np.ones(n_samples)
-    if np.ndim(sample_weight) == 0:
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "sample_weight must hold one number a row, none missing: remove those rows."
+        ) from None
+    if weights.ndim == 0:
         raise ValueError("sample_weight must hold one weight a row, got a scalar.")
-    weights = np.asarray(sample_weight, dtype=np.float64)
     if weights.ndim != 1 or len(weights) != n_samples:
         raise ValueError(
             f"sample_weight has shape {weights.shape}, X has {n_samples} rows: pass "
@@ -188,7 +193,10 @@ def check_same_rows(**inputs: Any) -> None:
 def check_outcome(y: Any, n_samples: int) -> FloatArray:
     """Return the outcome as a finite float64 vector."""
     if y is None:
-        raise ValueError("y is missing: an effect needs an outcome for every row.")
+        raise ValueError(
+            "y is missing: this estimator requires y to be passed, but the target y is "
+            "None. Pass one outcome a row."
+        )
     values = column_or_1d(y, warn=True)
     check_consistent_length(np.empty(n_samples), values)
     if values.dtype == object and any(_is_missing(v) for v in values):

@@ -27,10 +27,10 @@ X, y, a = nsw.X, nsw.y, nsw.treatment
 
 balancer = IPMBalancer(estimand="att").fit(X, a)
 effect = WeightedEffect(balancer).fit(X, y, treatment=a)
-balance = balance_table(X, a, balancer)
-
 print(effect.summary())
-print(balance.round(3).to_string())
+
+balance = balance_table(X, a, balancer)
+print(balance.filter(regex="smd|ratio|ks").round(3).to_string())
 
 # %% [markdown]
 # The twelve lines above are the job. What follows says how far to trust it.

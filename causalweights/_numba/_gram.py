@@ -37,16 +37,19 @@ def _squared(x, Yt, j0, m, acc):
     a, ya = x[0], Yt[0, j0 : j0 + m]
     if k == 1:
         for j in range(m):
-            acc[j] = (a - ya[j]) ** 2
+            u = a - ya[j]
+            acc[j] = u * u
     else:
         b, yb = x[1], Yt[1, j0 : j0 + m]
         for j in range(m):
-            acc[j] = (a - ya[j]) ** 2 + (b - yb[j]) ** 2
+            u, v = a - ya[j], b - yb[j]
+            acc[j] = u * u + v * v
     if (d - k) % 4:
         a, ya = x[k], Yt[k, j0 : j0 + m]
         b, yb = x[k + 1], Yt[k + 1, j0 : j0 + m]
         for j in range(m):
-            acc[j] += (a - ya[j]) ** 2 + (b - yb[j]) ** 2
+            u, v = a - ya[j], b - yb[j]
+            acc[j] += u * u + v * v
         k += 2
     while k < d:
         a, ya = x[k], Yt[k, j0 : j0 + m]
@@ -54,38 +57,27 @@ def _squared(x, Yt, j0, m, acc):
         c, yc = x[k + 2], Yt[k + 2, j0 : j0 + m]
         e, ye = x[k + 3], Yt[k + 3, j0 : j0 + m]
         for j in range(m):
-            u = (a - ya[j]) ** 2 + (b - yb[j]) ** 2
-            acc[j] += u + ((c - yc[j]) ** 2 + (e - ye[j]) ** 2)
+            u, v, s, t = a - ya[j], b - yb[j], c - yc[j], e - ye[j]
+            acc[j] += (u * u + v * v) + (s * s + t * t)
         k += 4
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _absolute(x, Yt, j0, m, acc):
-    d = x.shape[0]
-    k = 2 - d % 2
     a, ya = x[0], Yt[0, j0 : j0 + m]
-    if k == 1:
-        for j in range(m):
-            acc[j] = abs(a - ya[j])
-    else:
-        b, yb = x[1], Yt[1, j0 : j0 + m]
-        for j in range(m):
-            acc[j] = abs(a - ya[j]) + abs(b - yb[j])
-    if (d - k) % 4:
+    for j in range(m):
+        acc[j] = abs(a - ya[j])
+    k = 1
+    while k + 1 < x.shape[0]:
         a, ya = x[k], Yt[k, j0 : j0 + m]
         b, yb = x[k + 1], Yt[k + 1, j0 : j0 + m]
         for j in range(m):
             acc[j] += abs(a - ya[j]) + abs(b - yb[j])
         k += 2
-    while k < d:
+    if k < x.shape[0]:
         a, ya = x[k], Yt[k, j0 : j0 + m]
-        b, yb = x[k + 1], Yt[k + 1, j0 : j0 + m]
-        c, yc = x[k + 2], Yt[k + 2, j0 : j0 + m]
-        e, ye = x[k + 3], Yt[k + 3, j0 : j0 + m]
         for j in range(m):
-            u = abs(a - ya[j]) + abs(b - yb[j])
-            acc[j] += u + (abs(c - yc[j]) + abs(e - ye[j]))
-        k += 4
+            acc[j] += abs(a - ya[j])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -110,7 +102,8 @@ def _product(x, Yt, j0, m, acc):
 def _one_squared(x, y):
     total = x.dtype.type(0)
     for k in range(x.shape[0]):
-        total += (x[k] - y[k]) ** 2
+        u = x[k] - y[k]
+        total += u * u
     return total
 
 
@@ -191,26 +184,6 @@ def _panel_product(X, b0, b1, Y, j0, m, use_dots, buffer):
 
 
 @njit(cache=True, nogil=True)
-def dense_rows(
-    X, Y, Yt, codes, group, params, coefs, nx, ny, sqx, sqy, use_dots, i0, i1, out
-):
-    """Fill rows ``i0:i1`` of ``out`` (n, m)."""
-    m_all = Y.shape[0]
-    work = np.empty((3, TILE), X.dtype)
-    buffer = np.empty(ROWS * TILE, X.dtype)
-    for j0 in range(0, m_all, TILE):
-        m = min(TILE, m_all - j0)
-        for b0 in range(i0, i1, ROWS):
-            b1 = min(b0 + ROWS, i1)
-            dots = _panel_product(X, b0, b1, Y, j0, m, use_dots, buffer)
-            for i in range(b0, b1):
-                _kernel_row(
-                    X[i], Y, Yt, j0, m, codes, group, params, coefs, nx, ny, i,
-                    dots[i - b0], use_dots, sqx, sqy, work, out[i, j0 : j0 + m],
-                )  # fmt: skip
-
-
-@njit(cache=True, nogil=True)
 def _mirror(out, i0, i1, j0, j1):
     """Copy block (i, j) to (j, i), eight columns at a time for the cache's sake."""
     for c0 in range(j0, j1, 8):
@@ -221,28 +194,34 @@ def _mirror(out, i0, i1, j0, j1):
 
 
 @njit(cache=True, nogil=True)
-def symmetric_rows(
-    X, Y, Yt, codes, group, params, coefs, nx, ny, sqx, sqy, use_dots, i0, i1, out
-):
-    """Fill rows ``i0:i1`` from the diagonal on, and their mirror image."""
-    n = X.shape[0]
+def dense_rows(
+    X, Y, Yt, codes, group, params, coefs, nx, ny, sqx, sqy, use_dots, i0, i1,
+    symmetric, out,
+):  # fmt: skip
+    """Fill rows ``i0:i1`` of ``out`` (n, m).
+
+    Of one sample (``symmetric``) from the diagonal on, with their mirror image.
+    """
+    m_all = Y.shape[0]
     work = np.empty((3, TILE), X.dtype)
     buffer = np.empty(ROWS * TILE, X.dtype)
     for b0 in range(i0, i1, ROWS):
         b1 = min(b0 + ROWS, i1)
-        for j0 in range(b0, n, TILE):
-            m = min(TILE, n - j0)
+        for j0 in range(b0 if symmetric else 0, m_all, TILE):
+            m = min(TILE, m_all - j0)
             dots = _panel_product(X, b0, b1, Y, j0, m, use_dots, buffer)
             for i in range(b0, b1):
                 _kernel_row(
                     X[i], Y, Yt, j0, m, codes, group, params, coefs, nx, ny, i,
                     dots[i - b0], use_dots, sqx, sqy, work, out[i, j0 : j0 + m],
                 )  # fmt: skip
-            _mirror(out, b0, b1, max(j0, b1), j0 + m)
-        # A product by BLAS need not be symmetric to the last bit: mirror the block.
-        for i in range(b0, b1):
-            for j in range(b0, i):
-                out[i, j] = out[j, i]
+            if symmetric:
+                _mirror(out, b0, b1, max(j0, b1), j0 + m)
+        if symmetric:
+            # A product by BLAS need not be symmetric to the last bit.
+            for i in range(b0, b1):
+                for j in range(b0, i):
+                    out[i, j] = out[j, i]
 
 
 @njit(cache=True, nogil=True, fastmath=SUM)
@@ -280,7 +259,9 @@ def matmat_rows(
                     out[i, 0] += _inner(row, vector[j0 : j0 + m])
             if width > 1:
                 np.dot(values, V[j0 : j0 + m], part[: b1 - b0])
-                out[b0:b1] += part[: b1 - b0]
+                for i in range(b0, b1):
+                    for c in range(width):
+                        out[i, c] += part[i - b0, c]
 
 
 @njit(cache=True, nogil=True, fastmath=SUM)
@@ -301,5 +282,4 @@ __all__ = [
     "dense_rows",
     "matmat_rows",
     "subtract_outer",
-    "symmetric_rows",
 ]

@@ -168,7 +168,8 @@ def apply_profile(code, params, t, norm_x, norm_y, out):
     products; ``norm_x``, ``norm_y`` = distances to the origin (energy only).
     """
     scale = params[0]
-    zero = scale * 0
+    # Of the tile's type: ``scale * 0`` would be float64 for float32.
+    zero = t.dtype.type(0.0)
     third = t.dtype.type(1.0 / 3.0)
     one = t.dtype.type(1.0)
     if code == GAUSSIAN or code == LAPLACE:
@@ -181,7 +182,6 @@ def apply_profile(code, params, t, norm_x, norm_y, out):
         _matern(t, scale, one, third, out)
     elif code == ENERGY:
         _energy(t, norm_x, norm_y, out)
-    elif code == LINEAR:
-        _affine_power(t, scale, params[1], 1, out)
     else:
-        _affine_power(t, scale, params[1], int(params[2]), out)
+        degree = int(params[2]) if code == POLYNOMIAL else 1
+        _affine_power(t, scale, params[1], degree, out)

@@ -22,7 +22,12 @@ from causalweights.balancing._entropy_dual import (
     worst_feature,
 )
 from causalweights.balancing._features import Features, fit_features
-from causalweights.balancing._weighter import Design, _BaseWeighter, warn_concentration
+from causalweights.balancing._weighter import (
+    Design,
+    _BaseWeighter,
+    unchanged_on_error,
+    warn_concentration,
+)
 from causalweights.inference._weight_model import WeightModel
 
 
@@ -221,9 +226,10 @@ class EntropyBalancer(_BaseWeighter):
             Where no weights reach the target's means in some arm; NaN; one arm only.
         """
         check_same_rows(X=X, base_weights=base_weights)
-        design = self._validate(X, treatment, sample_weight)
-        base = _check_base(base_weights, design.rows)
-        self._store(design, self._weigh(design, base))
+        with unchanged_on_error(self):
+            design = self._validate(X, treatment, sample_weight)
+            base = _check_base(base_weights, design.rows)
+            self._store(design, self._weigh(design, base))
         return self
 
     def _weigh(self, design: Design, base: FloatArray | None = None) -> FloatArray:

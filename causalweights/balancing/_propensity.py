@@ -27,6 +27,7 @@ from causalweights.balancing._weighter import (
     Design,
     _BaseWeighter,
     normalize_per_arm,
+    unchanged_on_error,
     warn_concentration,
 )
 from causalweights.inference._weight_model import WeightModel
@@ -35,8 +36,8 @@ _SHARE = Interval(Real, 0, 0.5, closed="neither")
 
 
 def _has_model(weighter: PropensityWeighter) -> bool:
-    check_is_fitted(weighter)
-    if weighter.propensity_model_ is None:
+    # Before fit the method is there, and its call says that fit comes first.
+    if getattr(weighter, "propensity_model_", weighter) is None:
         raise AttributeError(
             "fit was given the propensities, so there is no model to predict with."
         )
@@ -217,9 +218,10 @@ class PropensityWeighter(_BaseWeighter):
         self
         """
         check_same_rows(X=X, propensity=propensity)
-        design = self._validate(X, treatment, sample_weight)
-        masses = self._weigh(design, propensity)
-        self._store(design, masses, self._target(design))
+        with unchanged_on_error(self):
+            design = self._validate(X, treatment, sample_weight)
+            masses = self._weigh(design, propensity)
+            self._store(design, masses, self._target(design))
         return self
 
     def _weigh(self, design: Design, propensity: Any = None) -> FloatArray:
@@ -306,6 +308,7 @@ class PropensityWeighter(_BaseWeighter):
         ndarray of shape (m, K)
             In the order of ``treatments_``. With ``cv``, from the model of all rows.
         """
+        check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return np.asarray(self.propensity_model_.predict_proba(X), dtype=np.float64)
 

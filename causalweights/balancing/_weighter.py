@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -107,6 +109,21 @@ def warn_concentration(
             )
 
 
+@contextmanager
+def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
+    """Put an estimator's attributes back where fitting it raises.
+
+    A refused fit must not look like a fit, nor mix its attributes with an earlier one's.
+    """
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
 class _BaseWeighter(BaseEstimator):
     """Base of the weighters: ``fit(X, treatment)`` stores weights, one a row.
 
@@ -187,9 +204,7 @@ class _BaseWeighter(BaseEstimator):
         return np.array([known[v] for v in labels.tolist()], dtype=np.intp)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self, X: Any, treatment: Any, *, sample_weight: Any = None
-    ) -> _BaseWeighter:
+    def fit(self, X: Any, treatment: Any, *, sample_weight: Any = None) -> Self:
         """Compute the weights.
 
         Parameters
@@ -212,8 +227,9 @@ class _BaseWeighter(BaseEstimator):
             For NaN or infinity, one arm only, all columns constant, or inputs whose
             indexes hold the same labels in another order.
         """
-        design = self._validate(X, treatment, sample_weight)
-        self._store(design, self._weigh(design))
+        with unchanged_on_error(self):
+            design = self._validate(X, treatment, sample_weight)
+            self._store(design, self._weigh(design))
         return self
 
     def __sklearn_tags__(self):

@@ -173,7 +173,7 @@ class GramOperator:
         self._run(
             n,
             n,
-            lambda a, b: _gram.symmetric_rows(*args, a, b, out),
+            lambda a, b: _gram.dense_rows(*args, a, b, True, out),
             width=_gram.ROWS,
         )
         return out
@@ -191,7 +191,7 @@ class GramOperator:
             return self._one_sample(args)
         n, m = args[0].shape[0], args[1].shape[0]
         out = np.empty((n, m), self.dtype)
-        self._run(n, m, lambda a, b: _gram.dense_rows(*args, a, b, out))
+        self._run(n, m, lambda a, b: _gram.dense_rows(*args, a, b, False, out))
         return out
 
     def matvec(self, v: ArrayLike, columns: ArrayLike | None = None) -> np.ndarray:

@@ -232,8 +232,6 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         X, y = validate_data(
             self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2
         )
-        if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight)
         weight = check_sample_weight(sample_weight, X.shape[0])
         check_grid("bandwidth", self.bandwidth)
         check_grid("ridge", self.ridge)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import KFold, LeaveOneGroupOut, ShuffleSplit
 
-from causalweights.crossfit import make_folds, repeat_seeds
+from causalweights.crossfit import kept_splits, make_folds, repeat_seeds
 
 
 @pytest.fixture
@@ -127,3 +127,19 @@ def test_repetition_seeds_are_a_growing_sequence():
     assert len(set(seeds)) == 4 and all(isinstance(seed, int) for seed in seeds)
     assert seeds != repeat_seeds(6, 4)
     assert seeds == repeat_seeds(np.random.RandomState(5), 4)
+
+
+def test_splits_of_kept_rows_are_renumbered():
+    kept = np.array([True, False, True, True, False, True])
+    pairs = [(ROWS[3:], ROWS[:3]), (ROWS[:3], ROWS[3:])]
+    folds = make_folds(kept_splits(pairs, kept), 4)
+    assert [(a.tolist(), b.tolist()) for a, b in folds] == [
+        ([2, 3], [0, 1]),
+        ([0, 1], [2, 3]),
+    ]
+    masks = [tuple(np.isin(ROWS, part) for part in pair) for pair in pairs]
+    again = make_folds(kept_splits(masks, kept), 4)
+    assert all(np.array_equal(a, b) for f, g in zip(folds, again) for a, b in zip(f, g))
+    splitter = KFold(2)
+    assert kept_splits(splitter, kept) is splitter
+    assert kept_splits(3, kept) == 3 and kept_splits(None, kept) is None

@@ -41,7 +41,11 @@ def test_every_check_passes_with_frequency_weights():
     assert EQUIVALENCE & set(by_status["passed"])
 
 
-@pytest.mark.parametrize("options", [{}, {"max_exact": 0}], ids=["exact", "low_rank"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"max_exact": 0, "bandwidth": "median", "ridge": 0.01}],
+    ids=["exact", "low_rank"],
+)
 def test_sampling_weights_fail_replication_only(options):
     by_status = run_checks(WeightedKernelRidge(**options))
     assert set(by_status["failed"]) <= EQUIVALENCE
