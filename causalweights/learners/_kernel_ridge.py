@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from causalweights._blas import single_blas_thread
 from causalweights._typing import WEIGHT_TYPES, FloatArray, WeightType
 from causalweights._validation import check_same_rows, check_sample_weight
 from causalweights.kernels import Kernel
@@ -237,11 +238,18 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         check_grid("ridge", self.ridge)
         rows = weight > 0
         X, y, weight = X[rows], np.asarray(y, dtype=np.float64)[rows], weight[rows]
+        # Matrices here are too small to gain from BLAS threads, which spin instead.
+        with single_blas_thread:
+            self._fit(X, y, weight)
+        return self
+
+    def _fit(self, X: FloatArray, y: FloatArray, weight: FloatArray) -> None:
         self._scaling = column_scaling(X, weight, self.standardize)
         sample = self._sample(y, weight)
         Z = self._scaling.transform(X)
         if Z.shape[1] == 0 or len(Z) == 1:
-            return self._fit_constant(Z, sample)
+            self._fit_constant(Z, sample)
+            return
         path = Path()
         seed = 0 if self.random_state is None else self.random_state
         table = self._search_bandwidth(Z, y, weight, path, seed)
@@ -251,7 +259,6 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         else:
             self._fit_low_rank(Z, sample, path, seed)
         self.loo_path_ = path.arrays()
-        return self
 
     def predict(self, X: Any) -> FloatArray:
         """Return the fitted function at new rows.
@@ -278,8 +285,9 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         for start in range(0, len(Z), _CHUNK):
             rows = slice(start, start + _CHUNK)
             columns = self._kernel.operator(Z[rows], self.X_fit_).dense()
-            features = solve_triangular(self._core, columns.T, lower=True)
-            out[rows] += self.coef_ @ features
+            with single_blas_thread:
+                features = solve_triangular(self._core, columns.T, lower=True)
+                out[rows] += self.coef_ @ features
         return out
 
     def _sample(self, y: FloatArray, weight: FloatArray) -> Sample:
@@ -300,7 +308,7 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         self._kernel = table.kernel
         return table
 
-    def _fit_constant(self, Z: FloatArray, sample: Sample) -> WeightedKernelRidge:
+    def _fit_constant(self, Z: FloatArray, sample: Sample) -> None:
         """Store the intercept alone: no column tells the rows apart."""
         n = len(Z)
         nothing = Spectrum(np.zeros((n, 0)), np.zeros((0, 0)), np.zeros(0))
@@ -310,7 +318,6 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         self.dual_coef_, self.X_fit_ = np.zeros(0), Z[:0]
         self.loo_error_ = float(error) * sample.variance
         self.loo_path_ = Path().arrays()
-        return self
 
     def _fit_exact(
         self, Z: FloatArray, sample: Sample, table: Table | None, path: Path

@@ -4,12 +4,14 @@ Checks and reduces the input, picks a route (active set, interior point
 or working set) and certifies the result from scratch.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from causalweights._blas import single_blas_thread
 from causalweights.optimize._active_set import solve_active_set
 from causalweights.optimize._certificate import (
     FloatArray,
@@ -41,6 +43,8 @@ from causalweights.optimize._working_set import (
 Solver = Literal["auto", "active_set", "interior_point", "working_set"]
 # Above this many rows "auto" starts from a working set.
 DENSE_ROWS = 4000
+# Up to here BLAS threads gain little, cost much on a busy machine and change bits.
+SERIAL_ROWS = 1500
 # Up to this many rows the interior point is the fallback at once.
 SMALL_ROWS = 1000
 EPS = float(np.finfo(np.float64).eps)
@@ -232,10 +236,12 @@ def solve_dense(
     problem: DenseQP, start: FloatArray | None, max_iter: int = 100
 ) -> Outcome:
     """Active set first; interior point when that does not finish."""
-    first = solve_active_set(problem, start, max_iter)
-    if first.finished:
-        return first
-    return _after(first, solve_interior_point(problem, max_iter))
+    few = problem.q.size <= SERIAL_ROWS
+    with single_blas_thread if few else nullcontext():
+        first = solve_active_set(problem, start, max_iter)
+        if first.finished:
+            return first
+        return _after(first, solve_interior_point(problem, max_iter))
 
 
 def _after(first: Outcome, second: Outcome) -> Outcome:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_info
 
+from causalweights._blas import single_blas_thread
 from causalweights._numba._gram import DIRECT_MAX, TILE
 from causalweights.kernels import (
     Energy,
@@ -20,7 +21,7 @@ from causalweights.kernels import (
     Matern,
     Polynomial,
 )
-from causalweights.kernels._threads import SERIAL_VALUES, single_blas_thread
+from causalweights.kernels._threads import SERIAL_VALUES
 
 KERNELS = {
     "gaussian": Gaussian(bandwidth=2.5),
