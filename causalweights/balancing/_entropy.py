@@ -117,6 +117,7 @@ class EntropyBalancer(_BaseWeighter):
     ess_ : dict
         Kish's effective sample size by arm.
     estimand_, treatments_, control_, focal_ : as resolved.
+    n_features_in_, feature_names_in_ : as in scikit-learn
 
     See Also
     --------

@@ -29,10 +29,8 @@ from causalweights.balancing._mmd_problem import solve_joint, solve_single
 from causalweights.balancing._weighter import (
     Design,
     _BaseWeighter,
-    normalize_per_arm,
     warn_concentration,
 )
-from causalweights.discrepancy import mmd_matrix
 from causalweights.kernels import Kernel
 from causalweights.optimize import SimplexQPResult
 
@@ -205,7 +203,6 @@ class IPMBalancer(_BaseWeighter):
 
     def _weigh(self, design: Design) -> FloatArray:
         Z = self._points(design)
-        self._scaling = design.scaling
         kernel = resolve_discriminator(
             self.discriminator, self.bandwidth, Z, self.random_state
         )
@@ -282,7 +279,7 @@ class IPMBalancer(_BaseWeighter):
         coefficients = dual_coefficients(design.arms.codes, arms, masses, target, joint)
         used = np.any(coefficients != 0, axis=1)
         self._dual_points, self._dual_coef = Z[used], coefficients[used]
-        self._dual_arms = [design.arms.label(a) for a in arms]
+        self._dual_arms = arms
         if joint:
             self._multipliers = np.asarray(results[None].multipliers)
         else:
@@ -324,7 +321,9 @@ class IPMBalancer(_BaseWeighter):
     def predict_weights(self, X: Any, treatment: Any) -> FloatArray:
         """Return weights of new rows from the dual solution (needs ridge > 0).
 
-        On the training rows these are ``weights_``. Rows of the target arm get one.
+        On the training rows these are ``weights_``. Rows of the target arm get one. A
+        small ridge, right for the weights of the sample itself, makes a rough function
+        of the covariates: for new rows choose ridge by `score` (1 to 100 is typical).
 
         Parameters
         ----------
@@ -338,42 +337,12 @@ class IPMBalancer(_BaseWeighter):
             On the scale of ``weights_`` (not normalised to the new rows).
         """
         values = self._embed(X)
-        labels = np.asarray(treatment)
-        if labels.shape != (len(values),):
-            raise ValueError(
-                f"treatment has shape {labels.shape}, X has {len(values)} rows."
-            )
-        unknown = set(labels.tolist()) - set(self.treatments_.tolist())
-        if unknown:
-            raise ValueError(f"treatment labels not seen in fit: {sorted(unknown)}.")
+        codes = self._arm_codes(treatment, len(values))
         weights = np.ones(len(values))
-        for j, label in enumerate(self._dual_arms):
-            mine = labels == label
+        for j, arm in enumerate(self._dual_arms):
+            mine = codes == arm
             dual = (self._multipliers[j] + values[mine, j]) / self.ridge_
             weights[mine] = np.clip(
                 self._arm_sizes[j] * dual, self.min_weight, self.max_weight
             )
         return weights
-
-    @available_if(_has_dual)
-    def score(self, X: Any, treatment: Any, *, sample_weight: Any = None) -> float:
-        """Return minus the squared discrepancy of out-of-sample weights on new rows.
-
-        Sum over the weighted arms of the discrepancy to the new rows' own target.
-        """
-        check_is_fitted(self)
-        design = self._validate(X, treatment, sample_weight, self._scaling)
-        labels = design.arms.treatments[design.arms.codes]
-        weights = self.predict_weights(np.asarray(X)[design.rows], labels)
-        weighted = design.sample_weight * weights
-        if np.any(np.bincount(design.arms.codes, weights=weighted) <= 0):
-            return -np.inf
-        masses = normalize_per_arm(weighted, design.arms)
-        Z = self._points(design)
-        total = 0.0
-        target = design.target_masses()
-        for a in design.weighted_arms():
-            own = np.where(design.arms.codes == a, masses, 0.0)
-            pair = np.column_stack([own, target])
-            total += mmd_matrix(self.kernel_, Z, pair, n_threads=self.n_jobs)[0, 1]
-        return -float(total)

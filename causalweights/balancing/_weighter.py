@@ -10,8 +10,10 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import _safe_indexing
 from sklearn.utils.metadata_routing import UNUSED
-from sklearn.utils.validation import validate_data
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from causalweights._scaling import Scaling, fit_scaling
 from causalweights._typing import FloatArray
@@ -24,6 +26,8 @@ from causalweights._validation import (
     focal_arm,
     warn_constant,
 )
+from causalweights.discrepancy import mmd_matrix
+from causalweights.kernels import Energy
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +113,15 @@ def warn_concentration(
             )
 
 
+def _weighs_new_rows(weighter: Any) -> bool:
+    return hasattr(weighter, "predict_weights")
+
+
 @contextmanager
 def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
     """Put an estimator's attributes back where fitting it raises.
 
-    A refused fit must not look like a fit, nor mix its attributes with an earlier one's.
+    A refused fit must not look like a fit, nor mix its attributes with an older one's.
     """
     before = vars(estimator).copy()
     try:
@@ -133,6 +141,7 @@ class _BaseWeighter(BaseEstimator):
     """
 
     __metadata_request__fit = {"treatment": UNUSED, "sample_weight": True}
+    __metadata_request__score = {"treatment": UNUSED, "sample_weight": True}
 
     _estimands: tuple[str, ...] = ("ate", "att", "atc")
 
@@ -185,6 +194,11 @@ class _BaseWeighter(BaseEstimator):
             target = design.target_masses()
         self.target_masses_[rows] = target
         self.ess_ = effective_sizes(masses, arms, s, self.weight_type)
+        self._scaling = design.scaling
+
+    def _points(self, design: Design) -> FloatArray:
+        """Return the covariates in the scale in which discrepancies are measured."""
+        return design.Z
 
     def _arm_codes(self, treatment: Any, n_samples: int) -> np.ndarray:
         """Return the positions in ``treatments_`` of new rows' labels."""
@@ -231,6 +245,42 @@ class _BaseWeighter(BaseEstimator):
             design = self._validate(X, treatment, sample_weight)
             self._store(design, self._weigh(design))
         return self
+
+    @available_if(_weighs_new_rows)
+    def score(self, X: Any, treatment: Any, *, sample_weight: Any = None) -> float:
+        """Return minus the squared discrepancy of out-of-sample weights on new rows.
+
+        Sum over the weighted arms of the discrepancy to the new rows' own target: the
+        balancer's own criterion, or the energy distance on covariates standardised as
+        in `fit`.
+
+        Parameters
+        ----------
+        X : array-like of shape (m, d)
+        treatment : array-like of shape (m,)
+        sample_weight : array-like of shape (m,) or None, default=None
+
+        Returns
+        -------
+        float
+            At most zero; minus infinity where an arm receives no weight.
+        """
+        check_is_fitted(self)
+        design = self._validate(X, treatment, sample_weight, self._scaling)
+        arms, kept = design.arms, np.flatnonzero(design.rows)
+        weights = self.predict_weights(
+            _safe_indexing(X, kept), arms.treatments[arms.codes]
+        )
+        weighted = design.sample_weight * weights
+        if np.any(np.bincount(arms.codes, weights=weighted) <= 0):
+            return -np.inf
+        masses, target = normalize_per_arm(weighted, arms), design.target_masses()
+        kernel = getattr(self, "kernel_", 2.0 * Energy())
+        total = 0.0
+        for a in design.weighted_arms():
+            pair = np.column_stack([np.where(arms.codes == a, masses, 0.0), target])
+            total += float(mmd_matrix(kernel, self._points(design), pair)[0, 1])
+        return -total
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
