@@ -118,7 +118,7 @@ class CheckedEffect(WeightedEffect):
 
 # Number of checks scikit-learn runs on an estimator without a type and on a regressor,
 # by minor version; an unknown version must run as many as the oldest.
-N_CHECKS = {"1.6": (0, 0), "1.9": (49, 59)}
+N_CHECKS = {"1.6": (48, 58), "1.9": (49, 59)}
 MINOR = ".".join(sklearn.__version__.split(".")[:2])
 
 # Skipped by scikit-learn itself unless the environment asks for array-API dispatch.

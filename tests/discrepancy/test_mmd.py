@@ -199,3 +199,18 @@ def test_single_precision_agrees(samples):
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(np.arange(8.0).reshape(4, 2))
+
+
+@pytest.mark.parametrize("kernel", [Gaussian(bandwidth=1.3), Energy()])
+def test_biased_and_unbiased_forms_agree_at_order_one_over_n(kernel):
+    """The V-statistic exceeds the U-statistic by the mean gap of the diagonals / n."""
+    rng = np.random.default_rng(4)
+    for n in (50, 200):
+        X, Y = rng.normal(size=(n, 2)), rng.normal(0.3, 1, size=(n, 2))
+        Kx, Ky, Kxy = kernel(X), kernel(Y), kernel(X, Y)
+        off = [(K.sum() - np.trace(K)) / (n * (n - 1)) for K in (Kx, Ky)]
+        unbiased = sum(off) - 2 * Kxy.mean()
+        excess = sum(np.trace(K) / n - o for K, o in zip((Kx, Ky), off)) / n
+        biased = squared_mmd(kernel, X, Y)
+        assert biased - unbiased == pytest.approx(excess, abs=1e-12)
+        assert 0 < excess < 4 / n

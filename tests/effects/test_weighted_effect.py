@@ -99,17 +99,20 @@ def test_swapping_labels_flips_the_sign(sample):
 
 
 def test_linear_kernel_without_ridge_is_ols_imputation(sample):
-    """Exact mean balance plus least squares = OLS imputation (oracle 13)."""
+    """Unconstrained weights of a linear kernel, augmented: OLS imputation (oracle 13)."""
+    from causalweights.inference import augmented_means
+    from causalweights.kernels import Linear
+
     X, y, a = sample
-    weighted = WeightedEffect(
-        EntropyBalancer(estimand="att"), outcome_model=LinearRegression(), cv=None
-    ).fit(X, y, treatment=a)
-    m0 = LinearRegression().fit(X[a == 0], y[a == 0])
-    expected = np.mean(y[a == 1] - m0.predict(X[a == 1]))
-    # The weighted residuals vanish only with weights affine in X: add their mean.
-    M = weighted.masses_[a == 0]
-    expected -= M @ (y[a == 0] - m0.predict(X[a == 0]))
-    assert weighted.effect_ == pytest.approx(expected, abs=ROUNDING)
+    S, T, ys, ridge = X[a == 0], X[a == 1], y[a == 0], 1e-7
+    kernel = Linear(constant=1.0)
+    inverse = np.linalg.inv(kernel(S) + ridge * np.eye(len(S)))
+    masses, target = np.zeros(240), (a == 1) / np.sum(a)
+    masses[a == 0] = inverse @ kernel(S, T).mean(axis=1)
+    predictions = np.column_stack([kernel(X, S) @ inverse @ ys, np.zeros(240)])
+    mean = augmented_means(y, a, masses, target, predictions).means[0]
+    imputed = LinearRegression().fit(S, ys).predict(T).mean()
+    assert mean == pytest.approx(imputed, abs=1e-6)
 
 
 def test_kernel_ridge_augmented_by_kernel_weights_is_undersmoothing(sample):
