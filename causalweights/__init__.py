@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from causalweights.diagnostics import balance_table, effective_sample_size
     from causalweights.displays import LoveDisplay, OverlapDisplay, WeightsDisplay
     from causalweights.effects import WeightedEffect
-    from causalweights.inference import EffectResult
+    from causalweights.inference import EffectResult, compare
     from causalweights.learners import WeightedKernelRidge
 
 __version__ = "0.1.0"
@@ -43,6 +43,7 @@ __all__ = [
     "__version__",
     "balance_table",
     "balancing",
+    "compare",
     "datasets",
     "diagnostics",
     "discrepancy",
@@ -67,6 +68,7 @@ _ROOM_OF = {
     "WeightedKernelRidge": "learners",
     "WeightsDisplay": "displays",
     "balance_table": "diagnostics",
+    "compare": "inference",
     "effective_sample_size": "diagnostics",
 }
 

@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils.validation import column_or_1d, validate_data
 
 from causalweights._typing import ESTIMANDS, FloatArray, IntArray
 
@@ -59,9 +59,28 @@ class Arms:
         if np.any(counts == 0):
             empty = self.label(int(np.argmin(counts)))
             raise ValueError(
-                f"treatment arm {empty!r} has no row with a positive sample_weight."
+                f"treatment arm {empty!r} has no row with a positive sample_weight: "
+                "give one of its rows a positive weight, or leave the arm out."
             )
         return Arms(codes, self.treatments, self.control, self.focal)
+
+
+def check_covariates(
+    estimator: Any, X: Any, *, dtype: Any = np.float64, reset: bool = True
+) -> np.ndarray:
+    """Return X as scikit-learn's `validate_data` does, with errors that name columns.
+
+    The dtype None keeps that of X: for an estimator that hands X on as it is.
+    """
+    try:
+        return validate_data(
+            estimator, X, dtype=dtype, ensure_min_samples=2, reset=reset
+        )
+    except (TypeError, ValueError) as error:
+        advice = _covariate_advice(X)
+        if advice is None:
+            raise
+        raise ValueError(f"{error}\n{advice}") from error
 
 
 def check_estimand(estimand: str, allowed: Iterable[str] = ESTIMANDS) -> str:
@@ -162,11 +181,21 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> FloatArray:
             "one weight a row."
         )
     if not np.all(np.isfinite(weights)):
-        raise ValueError("sample_weight contains NaN or infinity: remove those rows.")
+        row = int(np.argmin(np.isfinite(weights)))
+        raise ValueError(
+            f"sample_weight contains NaN or infinity (first in row {row}): remove "
+            "those rows."
+        )
     if np.any(weights < 0):
-        raise ValueError("sample_weight contains negative values.")
+        row = int(np.argmax(weights < 0))
+        raise ValueError(
+            f"sample_weight contains negative values (first in row {row}): weights "
+            "are counts or shares; zero removes a row."
+        )
     if not np.any(weights > 0):
-        raise ValueError("sample_weight is zero on every row.")
+        raise ValueError(
+            "sample_weight is zero on every row: give the rows to use positive weights."
+        )
     return weights
 
 
@@ -198,14 +227,19 @@ def check_outcome(y: Any, n_samples: int) -> FloatArray:
             "None. Pass one outcome a row."
         )
     values = column_or_1d(y, warn=True)
-    check_consistent_length(np.empty(n_samples), values)
+    if len(values) != n_samples:
+        raise ValueError(
+            f"y has {len(values)} rows, X has {n_samples} (inconsistent numbers of "
+            "samples): pass one outcome a row of X."
+        )
     if values.dtype == object and any(_is_missing(v) for v in values):
         values = np.full(n_samples, np.nan)
     try:
         values = values.astype(np.float64)
     except (TypeError, ValueError):
         raise ValueError(
-            f"y must be numeric (0/1 for a binary outcome), got dtype {values.dtype}."
+            "y must be numeric: code it as numbers (0/1 for a binary outcome); its "
+            f"dtype is {values.dtype}."
         ) from None
     if not np.all(np.isfinite(values)):
         raise ValueError(
@@ -237,6 +271,42 @@ def warn_constant(names: list[str]) -> None:
         UserWarning,
         stacklevel=3,
     )
+
+
+def _covariate_advice(X: Any) -> str | None:
+    """Say which columns of a table cannot be used, and what to do; None if unknown."""
+    if len(getattr(X, "shape", ())) != 2 or not hasattr(X, "__array__"):
+        return None
+    if X.shape[0] == 1:
+        return (
+            "X has one row: weights and effects compare arms, so pass the rows of all "
+            "arms at once."
+        )
+    names, words, holes = getattr(X, "columns", None), [], []
+    table = np.asarray(X, dtype=object)
+    for j in range(X.shape[1]):
+        name = f"column {j}" if names is None else repr(names[j])
+        try:
+            finite = np.isfinite(table[:, j].astype(np.float64))
+        except (TypeError, ValueError):
+            if all(_is_missing(v) or np.isreal(v) is True for v in table[:, j]):
+                finite = np.array([not _is_missing(v) for v in table[:, j]])
+            else:
+                words.append(name)
+                continue
+        if not np.all(finite):
+            holes.append(f"{name} (first in row {int(np.argmin(finite))})")
+    if words:
+        return (
+            f"Not numeric in X: {', '.join(words)}. Drop them, or encode them first, "
+            "e.g. by pandas.get_dummies or scikit-learn's OneHotEncoder."
+        )
+    if holes:
+        return (
+            f"Missing or infinite in X: {', '.join(holes)}. Drop those rows, or impute "
+            "them and add an indicator of what was missing."
+        )
+    return None
 
 
 def _labels(treatment: Any) -> tuple[np.ndarray, tuple[list, bool] | None]:

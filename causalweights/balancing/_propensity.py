@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from causalweights._typing import ESTIMANDS, FloatArray
-from causalweights._validation import check_same_rows
+from causalweights._validation import Arms, check_same_rows
 from causalweights.balancing._logistic import weight_model
 from causalweights.balancing._propensity_model import FittedPropensity, fit_propensity
 from causalweights.balancing._tilting import (
@@ -256,7 +256,7 @@ class PropensityWeighter(_BaseWeighter):
         self.kept_ = np.zeros(len(rows), dtype=bool)
         self.kept_[rows] = kept
         if not np.all(kept):
-            arms.take(kept)  # refuses an arm that trimming empties
+            _refuse_emptied(arms, kept, self.trim)
         ratio = self._ratio(e, arms.codes, design.estimand, design.focal)
         refuse_unusable(ratio, arms)
         raw = design.sample_weight * ratio
@@ -357,3 +357,12 @@ class PropensityWeighter(_BaseWeighter):
         )
         model.log_gradient[np.flatnonzero(rows)[fixed]] = 0.0
         return model
+
+
+def _refuse_emptied(arms: Arms, kept: np.ndarray, trim: Any) -> None:
+    left = np.bincount(arms.codes, weights=kept, minlength=arms.n_arms)
+    if np.any(left == 0):
+        raise ValueError(
+            f"trim={trim!r} leaves treatment arm {arms.label(int(np.argmin(left)))!r} "
+            "without a row: lower trim, or use estimand='ato'."
+        )

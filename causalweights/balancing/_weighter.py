@@ -13,12 +13,13 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import _safe_indexing
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from causalweights._scaling import Scaling, fit_scaling
 from causalweights._typing import FloatArray
 from causalweights._validation import (
     Arms,
+    check_covariates,
     check_estimand,
     check_same_rows,
     check_sample_weight,
@@ -155,9 +156,7 @@ class _BaseWeighter(BaseEstimator):
         """Return the checked rows; ``scaling`` is that of fit for new rows."""
         estimand = check_estimand(self.estimand, self._estimands)
         check_same_rows(X=X, treatment=treatment, sample_weight=sample_weight)
-        X = validate_data(
-            self, X, dtype=np.float64, ensure_min_samples=2, reset=scaling is None
-        )
+        X = check_covariates(self, X, reset=scaling is None)
         n = X.shape[0]
         arms = check_treatment(treatment, n, control=self.control, focal=self.focal)
         weight = check_sample_weight(sample_weight, n)

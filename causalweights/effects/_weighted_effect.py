@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from causalweights._typing import FloatArray
 from causalweights._validation import (
     Arms,
+    check_covariates,
     check_estimand,
     check_groups,
     check_outcome,
@@ -25,12 +26,14 @@ from causalweights._validation import (
     check_treatment,
     focal_arm,
 )
+from causalweights.balancing._weighter import unchanged_on_error
 from causalweights.crossfit import kept_splits
 from causalweights.effects._outcome import (
     fit_least_squares,
     is_least_squares,
     repeated_predictions,
 )
+from causalweights.effects._report import report
 from causalweights.effects._resolve_weights import (
     ArmWeights,
     arm_weights,
@@ -39,20 +42,12 @@ from causalweights.effects._resolve_weights import (
 )
 from causalweights.inference import (
     ArmMeans,
-    EffectResult,
     augmented_means,
     contrast_gradient,
     contribution_covariance,
     m_estimation_means,
 )
 from causalweights.learners import WeightedKernelRidge
-
-_TITLES = {
-    "ate": "Average treatment effect",
-    "att": "Average treatment effect on the treated",
-    "atc": "Average treatment effect on the controls",
-    "ato": "Average treatment effect on the overlap population",
-}
 
 
 class WeightedEffect(BaseEstimator):
@@ -232,10 +227,17 @@ class WeightedEffect(BaseEstimator):
         ValueError
             For bad input, and where no valid standard error exists for the options.
         """
+        with unchanged_on_error(self):
+            self._fit(X, y, treatment, sample_weight, groups)
+        return self
+
+    def _fit(
+        self, X: Any, y: Any, treatment: Any, sample_weight: Any, groups: Any
+    ) -> None:
         check_same_rows(
             X=X, y=y, treatment=treatment, sample_weight=sample_weight, groups=groups
         )
-        checked = validate_data(self, X, dtype=None, ensure_min_samples=2)
+        checked = check_covariates(self, X, dtype=None)
         n = checked.shape[0]
         X = X if hasattr(X, "columns") else checked
         y = check_outcome(y, n)
@@ -260,7 +262,6 @@ class WeightedEffect(BaseEstimator):
         cv = kept_splits(self.cv, rows)
         means = self._means(X, y, arms, s, groups, weights, estimand, cv)
         self._store(means, y, arms, s, groups, weights, estimand, rows)
-        return self
 
     def _means(
         self,
@@ -338,35 +339,18 @@ class WeightedEffect(BaseEstimator):
         self.estimand_, self.treatments_ = estimand, arms.treatments
         self.control_ = arms.label(arms.control)
         self.focal_ = arms.label(arms.focal) if arms.focal >= 0 else None
-        self.result_ = EffectResult(
-            effect=self.effect_,
-            se=self.se_,
-            cov=self.cov_,
-            names=[f"{arms.label(k)} vs {self.control_}" for k in arms.contrasts()],
-            contrast=self.contrast,
-            estimand=estimand,
+        self.result_ = report(
+            (self.effect_, self.se_, self.cov_),
+            arms,
+            weights,
+            estimand,
             n_samples=round(size),
-            details=self._details(arms, weights, groups),
-            title=_TITLES[estimand],
+            contrast=self.contrast,
+            outcome_model=self.outcome_model,
+            se=self.se,
+            inference=self.inference,
+            clustered=groups is not None,
         )
-
-    def _details(self, arms: Arms, weights: ArmWeights, groups: Any) -> dict:
-        model = self.outcome_model
-        if isinstance(model, str):
-            model = WeightedKernelRidge()
-        details = {
-            "Weights": weights.label,
-            "Outcome model": "none" if model is None else type(model).__name__,
-            "Std. error": self.se.replace("_", "-")
-            + (", clustered" if groups is not None else ""),
-            "Inference": self.inference,
-        }
-        if weights.label != "none":
-            squares = np.bincount(arms.codes, weights=weights.masses**2)
-            for k in range(arms.n_arms):
-                count = int(np.sum(arms.codes == k))
-                details[f"ESS {arms.label(k)}"] = f"{1 / squares[k]:.1f} of {count}"
-        return details
 
     def predict(self, X: Any) -> FloatArray:
         """Return the average effect, one value (K-1 for K > 2 arms) a row of X."""
@@ -388,6 +372,16 @@ class WeightedEffect(BaseEstimator):
         """Return a DataFrame: see `EffectResult.to_frame`."""
         check_is_fitted(self)
         return self.result_.to_frame(level)
+
+    def to_latex(self, level: float = 0.95) -> str:
+        """Return a LaTeX tabular: see `EffectResult.to_latex`."""
+        check_is_fitted(self)
+        return self.result_.to_latex(level)
+
+    def to_html(self, level: float = 0.95) -> str:
+        """Return an HTML table: see `EffectResult.to_html`."""
+        check_is_fitted(self)
+        return self.result_.to_html(level)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -197,7 +197,7 @@ def compare(*results: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
     Examples
     --------
     >>> import numpy as np
-    >>> from causalweights.inference import EffectResult, compare
+    >>> from causalweights import EffectResult, compare
     >>> a = EffectResult(2.0, 0.5, np.array([[0.25]]), names=["1 vs 0"])
     >>> compare(a, a, names=["first", "second"])["effect"].tolist()
     [2.0, 2.0]

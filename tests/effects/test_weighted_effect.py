@@ -16,6 +16,7 @@ from causalweights import (
     IPMBalancer,
     PropensityWeighter,
     WeightedEffect,
+    compare,
 )
 
 ROUNDING = 1e-9  # sums over a few hundred rows, and weights solved to 1e-12
@@ -388,6 +389,9 @@ def test_results_print_and_predict(sample):
     for part in ("1 vs 0", "IPMBalancer (energy)", "Ridge", "ESS 0", "ATE"):
         assert part in text
     np.testing.assert_array_equal(fit.predict(X[:3]), np.full(3, fit.effect_))
+    assert fit.to_latex() == fit.result_.to_latex() and "1 vs 0" in fit.to_latex()
+    assert fit.to_html() == fit.result_.to_html()
+    assert compare(fit, fit.result_)["effect"].tolist() == [fit.effect_] * 2
     assert "<div" in fit._repr_html_()
     assert not hasattr(fit, "score")
 

@@ -1,0 +1,66 @@
+"""From an estimated effect to the result that prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from causalweights._validation import Arms
+from causalweights.effects._resolve_weights import ArmWeights
+from causalweights.inference import EffectResult
+
+_TITLES = {
+    "ate": "Average treatment effect",
+    "att": "Average treatment effect on the treated",
+    "atc": "Average treatment effect on the controls",
+    "ato": "Average treatment effect on the overlap population",
+}
+
+
+def report(
+    estimates: tuple[Any, Any, Any],
+    arms: Arms,
+    weights: ArmWeights,
+    estimand: str,
+    *,
+    n_samples: int,
+    contrast: str,
+    outcome_model: Any,
+    se: str,
+    inference: str,
+    clustered: bool,
+) -> EffectResult:
+    """Return the result of (effect, se, cov) with what its summary's head tells."""
+    details = {
+        "Weights": weights.label,
+        "Outcome model": _name(outcome_model),
+        "Std. error": se.replace("_", "-") + (", clustered" if clustered else ""),
+        "Inference": inference,
+    }
+    if weights.label != "none":
+        squares = np.bincount(arms.codes, weights=weights.masses**2)
+        counts = np.bincount(arms.codes)
+        for k in range(arms.n_arms):
+            details[f"ESS {arms.label(k)}"] = f"{1 / squares[k]:.1f} of {counts[k]}"
+    control = arms.label(arms.control)
+    return EffectResult(
+        *estimates,
+        names=[f"{arms.label(k)} vs {control}" for k in arms.contrasts()],
+        contrast=contrast,
+        estimand=estimand,
+        n_samples=n_samples,
+        details=details,
+        title=_TITLES[estimand],
+    )
+
+
+def _name(outcome_model: Any) -> str:
+    if outcome_model is None:
+        return "none"
+    if isinstance(outcome_model, str):
+        return "WeightedKernelRidge"
+    if isinstance(outcome_model, Pipeline):
+        outcome_model = outcome_model[-1]
+    return type(outcome_model).__name__
