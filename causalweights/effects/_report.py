@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
+from causalweights._typing import FloatArray
 from causalweights._validation import Arms
 from causalweights.effects._resolve_weights import ArmWeights
 from causalweights.inference import EffectResult
@@ -31,8 +32,12 @@ def report(
     se: str,
     inference: str,
     clustered: bool,
+    frequency: FloatArray | None,
 ) -> EffectResult:
-    """Return the result of (effect, se, cov) with what its summary's head tells."""
+    """Return the result of (effect, se, cov) with what its summary's head tells.
+
+    ``frequency`` = copies of each row, None where a row is one.
+    """
     details = {
         "Weights": weights.label,
         "Outcome model": _name(outcome_model),
@@ -40,10 +45,11 @@ def report(
         "Inference": inference,
     }
     if weights.label != "none":
-        squares = np.bincount(arms.codes, weights=weights.masses**2)
-        counts = np.bincount(arms.codes)
+        copies = np.ones(len(arms.codes)) if frequency is None else frequency
+        squares = np.bincount(arms.codes, weights=weights.masses**2 / copies)
+        counts = np.bincount(arms.codes, weights=copies)
         for k in range(arms.n_arms):
-            details[f"ESS {arms.label(k)}"] = f"{1 / squares[k]:.1f} of {counts[k]}"
+            details[f"ESS {arms.label(k)}"] = f"{1 / squares[k]:.1f} of {counts[k]:g}"
     control = arms.label(arms.control)
     return EffectResult(
         *estimates,

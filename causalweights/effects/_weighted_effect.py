@@ -350,6 +350,7 @@ class WeightedEffect(BaseEstimator):
             se=self.se,
             inference=self.inference,
             clustered=groups is not None,
+            frequency=frequency,
         )
 
     def predict(self, X: Any) -> FloatArray:

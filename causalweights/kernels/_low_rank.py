@@ -47,10 +47,10 @@ class LowRankFactor:
 
     def features(self, columns: ArrayLike) -> np.ndarray:
         """Return the factor's rows for new points from ``k(x_new, pivots)``, (m, r)."""
-        core = self.factor[self.pivots]
+        core, columns = self.factor[self.pivots], np.asarray(columns)
         if not len(core):  # scipy 1.13 solves no empty system
-            return np.zeros((len(columns), 0))
-        return solve_triangular(core, np.asarray(columns).T, lower=True).T
+            return columns[:, :0]
+        return solve_triangular(core, columns.T, lower=True).T
 
 
 def pivoted_cholesky(
