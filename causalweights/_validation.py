@@ -80,7 +80,8 @@ def check_covariates(
         advice = _covariate_advice(X)
         if advice is None:
             raise
-        raise ValueError(f"{error}\n{advice}") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{str(error).splitlines()[0]}\n{advice}") from error
 
 
 def check_estimand(estimand: str, allowed: Iterable[str] = ESTIMANDS) -> str:
@@ -286,16 +287,14 @@ def _covariate_advice(X: Any) -> str | None:
     table = np.asarray(X, dtype=object)
     for j in range(X.shape[1]):
         name = f"column {j}" if names is None else repr(names[j])
+        values = [np.nan if _is_missing(v) else v for v in table[:, j]]
         try:
-            finite = np.isfinite(table[:, j].astype(np.float64))
+            finite = np.isfinite(np.array(values, dtype=object).astype(np.float64))
         except (TypeError, ValueError):
-            if all(_is_missing(v) or np.isreal(v) is True for v in table[:, j]):
-                finite = np.array([not _is_missing(v) for v in table[:, j]])
-            else:
-                words.append(name)
-                continue
-        if not np.all(finite):
-            holes.append(f"{name} (first in row {int(np.argmin(finite))})")
+            words.append(name)
+        else:
+            if not np.all(finite):
+                holes.append(f"{name} (first in row {int(np.argmin(finite))})")
     if words:
         return (
             f"Not numeric in X: {', '.join(words)}. Drop them, or encode them first, "

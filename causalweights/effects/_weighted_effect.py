@@ -227,41 +227,36 @@ class WeightedEffect(BaseEstimator):
         ValueError
             For bad input, and where no valid standard error exists for the options.
         """
-        with unchanged_on_error(self):
-            self._fit(X, y, treatment, sample_weight, groups)
-        return self
-
-    def _fit(
-        self, X: Any, y: Any, treatment: Any, sample_weight: Any, groups: Any
-    ) -> None:
         check_same_rows(
             X=X, y=y, treatment=treatment, sample_weight=sample_weight, groups=groups
         )
-        checked = check_covariates(self, X, dtype=None)
-        n = checked.shape[0]
-        X = X if hasattr(X, "columns") else checked
-        y = check_outcome(y, n)
-        weighter, agreed = resolve_weighter(
-            self.weighter,
-            {k: getattr(self, k)
-             for k in ("estimand", "control", "focal", "weight_type")},
-        )  # fmt: skip
-        estimand = check_estimand(agreed["estimand"])
-        arms = check_treatment(
-            treatment, n, control=agreed["control"], focal=agreed["focal"]
-        )
-        s = None if sample_weight is None else check_sample_weight(sample_weight, n)
-        groups = check_groups(groups, n)
-        rows = np.ones(n, dtype=bool) if s is None else s > 0
-        if s is not None and not np.all(rows):
-            keep = np.flatnonzero(rows)
-            X, y, arms = _safe_indexing(X, keep), y[keep], arms.take(keep)
-            s = s[keep]
-            groups = None if groups is None else groups[keep]
-        weights = arm_weights(weighter, X, arms, s, estimand, rows)
-        cv = kept_splits(self.cv, rows)
-        means = self._means(X, y, arms, s, groups, weights, estimand, cv)
-        self._store(means, y, arms, s, groups, weights, estimand, rows)
+        with unchanged_on_error(self):
+            checked = check_covariates(self, X, dtype=None)
+            n = checked.shape[0]
+            X = X if hasattr(X, "columns") else checked
+            y = check_outcome(y, n)
+            weighter, agreed = resolve_weighter(
+                self.weighter,
+                {k: getattr(self, k)
+                 for k in ("estimand", "control", "focal", "weight_type")},
+            )  # fmt: skip
+            estimand = check_estimand(agreed["estimand"])
+            arms = check_treatment(
+                treatment, n, control=agreed["control"], focal=agreed["focal"]
+            )
+            s = None if sample_weight is None else check_sample_weight(sample_weight, n)
+            groups = check_groups(groups, n)
+            rows = np.ones(n, dtype=bool) if s is None else s > 0
+            if s is not None and not np.all(rows):
+                keep = np.flatnonzero(rows)
+                X, y, arms = _safe_indexing(X, keep), y[keep], arms.take(keep)
+                s = s[keep]
+                groups = None if groups is None else groups[keep]
+            weights = arm_weights(weighter, X, arms, s, estimand, rows)
+            cv = kept_splits(self.cv, rows)
+            means = self._means(X, y, arms, s, groups, weights, estimand, cv)
+            self._store(means, y, arms, s, groups, weights, estimand, rows)
+        return self
 
     def _means(
         self,

@@ -100,7 +100,7 @@ def test_swapping_labels_flips_the_sign(sample):
 
 
 def test_linear_kernel_without_ridge_is_ols_imputation(sample):
-    """Unconstrained weights of a linear kernel, augmented: OLS imputation (oracle 13)."""
+    """Unconstrained weights of a linear kernel, augmented, impute as OLS does."""
     from causalweights.inference import augmented_means
     from causalweights.kernels import Linear
 
