@@ -122,7 +122,8 @@ def replication_section(design: str, n: int, frame: pd.DataFrame) -> str:
         )
     head = ["estimator", "bias: ours / ref.", "RMSE: ours / ref.", "ESS: ours / ref."]
     head += ["reps of ref.", "apart"]
-    return "\n".join([f"### {line}\n", command, table(head, rows)])
+    estimand = design.split("_")[0].upper()
+    return "\n".join([f"### {estimand}. {line}\n", command, table(head, rows)])
 
 
 def write_docs() -> None:
