@@ -270,7 +270,7 @@ def warn_constant(names: list[str]) -> None:
     warnings.warn(
         f"constant covariates are ignored: {', '.join(names)}.",
         UserWarning,
-        stacklevel=3,
+        stacklevel=5,
     )
 
 

@@ -300,7 +300,7 @@ class EntropyBalancer(_BaseWeighter):
                 "ask for fewer moments; the target is close to what the arm cannot "
                 "reach.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def predict_weights(self, X: Any, treatment: Any) -> FloatArray:

@@ -271,7 +271,7 @@ class IPMBalancer(_BaseWeighter):
                 f"gap is {worst:.2g}. Raise ridge or tol, or remove near-duplicate "
                 "columns.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _store_dual(self, design, Z, masses, target, results, joint) -> None:

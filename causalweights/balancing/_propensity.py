@@ -363,6 +363,6 @@ def _refuse_emptied(arms: Arms, kept: np.ndarray, trim: Any) -> None:
     left = np.bincount(arms.codes, weights=kept, minlength=arms.n_arms)
     if np.any(left == 0):
         raise ValueError(
-            f"trim={trim!r} leaves treatment arm {arms.label(int(np.argmin(left)))!r} "
-            "without a row: lower trim, or use estimand='ato'."
+            f"with trim={trim!r} arm {arms.label(int(np.argmin(left)))!r} has no row "
+            "left: lower trim, or use estimand='ato'."
         )

@@ -110,7 +110,7 @@ def warn_concentration(
                 f"effective sample size {size:.1f} of {len(own)}, largest share "
                 f"{largest:.2f}. Check overlap; {advice}.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
 
