@@ -3,8 +3,7 @@
 Measured with numpy and exact quadratic programs (not the paper's printed tables, which
 were not available): Kang-Schafer designs without effect, the heterogeneous design with
 effect -0.946. Rows are estimator: (bias, RMSE, ESS of the controls or None); designs
-are keyed by (design, n) with the replications behind the rows. `None` for a row's
-replications means the table's.
+are keyed by (design, n), each with the replications behind its rows.
 """
 
 from __future__ import annotations
@@ -149,19 +148,21 @@ class Comparison(NamedTuple):
 def compare(reference: Reference, ours: dict[str, float]) -> Comparison:
     """Return how many Monte-Carlo standard errors apart the figures are.
 
-    Only the reference's replications are known, so the spread of one replicate is
-    taken from ours (bias: SD; RMSE: delta method on the squared errors; ESS: SD): the
-    standard error of a difference is ours times sqrt(1 + our reps / their reps).
+    The reference's SD of a replicate is sqrt(RMSE^2 - bias^2) of its own printed
+    figures; the error of its RMSE is ours scaled by that SD over ours. Its ESS has our
+    SD. A difference's error combines both runs' errors and the printed digits.
     """
-    inflate = (1 + ours["reps"] / reference.reps) ** 0.5
+    own_sd = max(reference.rmse**2 - reference.bias**2, 0.0) ** 0.5
+    scale = own_sd / ours["mc_sd"] * (ours["reps"] / reference.reps) ** 0.5
     # Printed to two decimals (ESS: to one, or none above 100).
     digits = 0.005
     apart = []
     for name in ("bias", "rmse"):
-        error = ours[f"{name}_se"] * inflate + digits
+        error = ours[f"{name}_se"] * (1 + scale**2) ** 0.5 + digits
         apart.append((ours[name] - getattr(reference, name)) / error)
     ess = 0.0
     if reference.ess is not None:
         rounding = 0.5 if reference.ess >= 100 else 0.05
-        ess = (ours["ess"] - reference.ess) / (ours["ess_se"] * inflate + rounding)
+        error = ours["ess_se"] * (1 + ours["reps"] / reference.reps) ** 0.5
+        ess = (ours["ess"] - reference.ess) / (error + rounding)
     return Comparison(apart[0], apart[1], ess)

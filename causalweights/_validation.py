@@ -127,7 +127,8 @@ def check_treatment(
     if len(treatments) < 2:
         raise ValueError(
             f"treatment has one arm only ({_list(treatments)}): at least one row of "
-            "another arm is needed to compare with."
+            "another arm is needed to compare with. In cross-validation keep both arms "
+            "in every fold: StratifiedKFold(shuffle=True)."
         )
     _refuse_doses(treatments, n_samples)
     if order is None:

@@ -37,7 +37,12 @@ from causalweights.optimize import SimplexQPResult
 
 def _has_dual(balancer: IPMBalancer) -> bool:
     """Tell whether the ridge is positive, so that new rows have weights."""
-    return balancer.ridge == "auto" or balancer.ridge > 0
+    if balancer.ridge == "auto" or balancer.ridge > 0:
+        return True
+    raise AttributeError(
+        "weights of new rows need ridge > 0: without the penalty the dual solution "
+        "does not determine them."
+    )
 
 
 class IPMBalancer(_BaseWeighter):

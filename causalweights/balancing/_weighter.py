@@ -250,8 +250,9 @@ class _BaseWeighter(BaseEstimator):
         """Return minus the squared discrepancy of out-of-sample weights on new rows.
 
         Sum over the weighted arms of the discrepancy to the new rows' own target: the
-        balancer's own criterion, or the energy distance on covariates standardised as
-        in `fit`.
+        criterion of `IPMBalancer`; for the others the energy distance on covariates
+        standardised as in `fit`. Cross-validate by ``StratifiedKFold(shuffle=True)``:
+        every fold needs every arm.
 
         Parameters
         ----------

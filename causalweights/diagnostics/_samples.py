@@ -101,6 +101,7 @@ def collect_arms(
 
 def fitted_weighter(weights: Any) -> Any:
     """Return the fitted weighter that ``weights`` is or ends in, None for arrays."""
+    weights = getattr(weights, "weighter_", weights)  # a fitted effect's
     if hasattr(weights, "steps") and hasattr(weights, "fit"):
         weights = weights.steps[-1][1]
     if not (hasattr(weights, "fit") or hasattr(weights, "weights_")):

@@ -185,7 +185,7 @@ class LoveDisplay:
             covariates=[str(name) for name in names],
             before=series[0],
             after=series[1] if len(series) > 1 else None,
-            measure="mean difference" if raw else _STANDARDIZED,
+            measure=_mixed(table.attrs) if raw else _STANDARDIZED,
         )
 
     def plot(
@@ -236,7 +236,12 @@ class LoveDisplay:
         filled = {"color": BLUE, "markeredgecolor": BLUE}
         hollow = {"markerfacecolor": "white", "markeredgecolor": BEFORE}
         shape = {"linestyle": "none", "marker": "o", "markersize": 6, "clip_on": False}
-        style = {**shape, **hollow, "markeredgewidth": 1.3, "label": "Before weighting"}
+        style = {
+            **shape,
+            **hollow,
+            "markeredgewidth": 1.3,
+            "label": "Unweighted" if self.after is None else "Before weighting",
+        }
         (self.before_,) = ax.plot(before, rows, **{**style, **(before_kw or {})})
         self.after_ = None
         if after is not None:
@@ -307,3 +312,11 @@ def _largest(values: np.ndarray) -> np.ndarray:
     """Return, for each column, the entry largest in size with its sign."""
     row = np.argmax(np.abs(values), axis=0)
     return values[row, np.arange(values.shape[1])]
+
+
+def _mixed(attrs: Mapping[str, Any]) -> str:
+    """Return the measure's name where some covariates are in their own units."""
+    kinds = [k for k in ("continuous", "binary") if attrs.get(k) == "raw"]
+    if len(kinds) == 2:
+        return "mean difference"
+    return f"standardised mean difference ({kinds[0]} covariates: raw)"

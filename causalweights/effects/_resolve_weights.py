@@ -52,7 +52,17 @@ def resolve_weighter(weighter: Any, settings: dict[str, Any]) -> tuple[Any, dict
             )
         agreed = {**settings, "estimand": settings["estimand"] or "ate"}
         return IPMBalancer(**agreed), agreed
+    if isinstance(weighter, type):
+        raise ValueError(
+            f"weighter is the class {weighter.__name__}: pass an instance, "
+            f"{weighter.__name__}()."
+        )
     if weighter is None or not hasattr(weighter, "fit"):
+        if weighter is not None and settings["estimand"] is None:
+            raise ValueError(
+                "weights given as a vector need estimand= ('ate', 'att' or 'atc'): "
+                "they do not tell what they were made for."
+            )
         return weighter, {**settings, "estimand": settings["estimand"] or "ate"}
     last = last_step(weighter)
     agreed = dict(settings)

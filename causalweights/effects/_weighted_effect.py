@@ -65,8 +65,9 @@ class WeightedEffect(BaseEstimator):
     weighter : "ipm", weighter, Pipeline, array-like of shape (n,) or None
         ``"ipm"`` (the default) is ``IPMBalancer(estimand=estimand)``. An estimator is
         cloned and fitted on (X, treatment); one in scikit-learn's ``FrozenEstimator``
-        is used as it is; a vector holds weights, one a row; None is regression
-        adjustment by least squares.
+        is used as it is; a vector holds weights, one a row, and needs ``estimand``;
+        None is regression adjustment: ``WeightedEffect(None,
+        outcome_model=LinearRegression(), cv=None)``.
     outcome_model : "auto", regressor, classifier or None, default="auto"
         ``"auto"`` is `WeightedKernelRidge`. A classifier is used through
         ``predict_proba`` (0/1 outcomes). None: the normalised weighted contrast, with
@@ -78,13 +79,13 @@ class WeightedEffect(BaseEstimator):
         Repetitions of the folds; out-of-fold predictions are averaged.
     se : {"influence", "m_estimation"}, default="influence"
         ``"m_estimation"`` accounts for the estimated parameters of smooth weights
-        (`EntropyBalancer`, unpenalised logistic `PropensityWeighter`) and of
-        least-squares outcome models fitted in sample.
+        (`EntropyBalancer`, unpenalised logistic `PropensityWeighter`) and of the
+        outcome model, which is None or least squares in sample (``cv=None``).
     inference : {"population", "sample"}, default="population"
         ``"sample"``: given the covariates of the sample's target.
     contrast : {"difference", "ratio", "odds_ratio"}, default="difference"
         Of the arm means, by the delta method.
-    estimand : {"ate", "att", "atc"} or None, default=None
+    estimand : {"ate", "att", "atc", "ato"} or None, default=None
         None is the weighter's, or ``"ate"``.
     control, focal : label or None, default=None
         As in the weighter; None is the weighter's.

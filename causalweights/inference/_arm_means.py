@@ -57,8 +57,8 @@ def augmented_means(
 ) -> ArmMeans:
     """Return doubly robust arm means and their influence contributions.
 
-    mu_a = sum_i t_i m_a(X_i) + sum_{A_i = a} M_i (Y_i - m_a(X_i)) (Hirshberg & Wager;
-    contract of the package), with phi_i = t_i (m_a(X_i) - mu_a) + 1{A_i = a} M_i (Y_i -
+    mu_a = sum_i t_i m_a(X_i) + sum_{A_i = a} M_i (Y_i - m_a(X_i)) (Hirshberg &
+    Wager, 2021), with phi_i = t_i (m_a(X_i) - mu_a) + 1{A_i = a} M_i (Y_i -
     m_a(X_i)). The plain weighted mean has the same first-order behaviour where the
     weights balance m_a, so ``augment=False`` changes the estimate only.
 

@@ -187,12 +187,13 @@ def compare(*results: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
     ----------
     *results : EffectResult or estimator with ``result_``
     names : sequence of str or None, default=None
-        Row labels; None takes each result's weights and outcome model.
+        Row labels; None takes each result's weights and outcome model, numbered where
+        they repeat.
 
     Returns
     -------
     DataFrame
-        effect, se, z, pvalue, lower, upper; a row a contrast.
+        estimand, contrast, effect, se, z, pvalue, lower, upper; a row a contrast.
 
     Examples
     --------
@@ -214,15 +215,39 @@ def compare(*results: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
                 f"{type(r).__name__}."
             )
     if names is None:
-        names = [str(r.details.get("Weights", k)) for k, r in enumerate(plain)]
+        names = _distinct(
+            [
+                " + ".join(
+                    str(r.details[k])
+                    for k in ("Weights", "Outcome model")
+                    if r.details.get(k, "none") != "none"
+                )
+                or "result"
+                for r in plain
+            ]
+        )
     if len(names) != len(plain):
         raise ValueError(f"{len(names)} names for {len(plain)} results.")
     frames = [r.to_frame() for r in plain]
+    for frame, r in zip(frames, plain, strict=True):
+        frame.insert(0, "contrast", r.contrast)
+        frame.insert(0, "estimand", r.estimand)
+        frame.index.name = "arms"
     if all(len(f) == 1 for f in frames):
         table = pd.concat(frames)
         table.index = pd.Index(list(names), name="estimator")
         return table
     return pd.concat(frames, keys=list(names), names=["estimator"])
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Return the names with a number behind those that repeat an earlier one."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return out
 
 
 def _number(value: float) -> str:

@@ -7,6 +7,8 @@ semi-smooth Newton method (Hintermueller, Ito and Kunisch 2003, SIAM J. Optim. 1
 caller must be ready to fall back.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError

@@ -4,6 +4,8 @@ For a convex objective the gap bounds the excess over the minimum, whichever sol
 produced the weights (Jaggi 2013, "Revisiting Frank-Wolfe", section 2).
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

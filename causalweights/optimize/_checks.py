@@ -1,5 +1,7 @@
 """Input checks of the quadratic programs; messages name the argument and the remedy."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 

@@ -4,6 +4,8 @@
 group and E the (n, G) group indicator, by block elimination.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

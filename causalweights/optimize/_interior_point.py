@@ -5,6 +5,8 @@ dense Cholesky factorisation a step, followed by a polish on the support it find
 Insensitive to conditioning: 12-25 steps for singular kernels with no ridge.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -5,6 +5,8 @@ minimise  v'(K + diag(ridge)) v / 2 - q'v,  sum of v over group g = mass_g,
 that an interior exists.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -105,7 +107,7 @@ class Simplices:
     def indicator(self) -> FloatArray:
         return (self.labels[:, None] == np.arange(self.mass.size)).astype(np.float64)
 
-    def restrict(self, rows: IntArray) -> "Simplices":
+    def restrict(self, rows: IntArray) -> Simplices:
         return Simplices(self.labels[rows], self.mass, self.upper[rows])
 
     def interior(self) -> FloatArray:

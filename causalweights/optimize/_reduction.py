@@ -3,6 +3,8 @@
 What is left is the canonical problem of `_problem`, whose groups all have an interior.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

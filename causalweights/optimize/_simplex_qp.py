@@ -4,6 +4,8 @@ Checks and reduces the input, picks a route (active set, interior point
 or working set) and certifies the result from scratch.
 """
 
+from __future__ import annotations
+
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal

@@ -6,6 +6,8 @@ product with the support; the worst violators enter; and so on until no row viol
 Program. 13, 49-68, with single rows as columns).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np

@@ -348,6 +348,9 @@ def test_ridge_is_chosen_by_grid_search_on_held_out_discrepancy(sample):
     assert search.best_params_["ridge"] == 10
     assert not hasattr(IPMBalancer(ridge=0), "score")
     assert not hasattr(IPMBalancer(ridge=0), "predict_weights")
+    with pytest.raises(AttributeError) as caught:
+        IPMBalancer(ridge=0).predict_weights(X, a)
+    assert "need ridge > 0" in str(caught.value.__cause__)
 
 
 def test_score_is_the_held_out_discrepancy_by_hand(sample):

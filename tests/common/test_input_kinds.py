@@ -229,7 +229,9 @@ def test_a_copied_column_counts_twice_in_distances(key):
         assert_same(results(found), results(once), ROUNDED)
         return
     # Least squares depends on the columns' span alone.
-    effect = WeightedEffect(once.weights_, outcome_model=LinearRegression())
+    effect = WeightedEffect(
+        once.weights_, outcome_model=LinearRegression(), estimand="ate"
+    )
     found = WeightedEffect(outcome_model=LinearRegression())
     assert_same(results(fit(found, wide, A)), results(fit(effect, X, A)), ROUNDED)
 

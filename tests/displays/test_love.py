@@ -113,8 +113,10 @@ def test_several_contrasts(data, rng):
 
 def test_raw_differences_are_not_called_standardised(data):
     X, a, w = data
-    display = LoveDisplay.from_arrays(X, a, w, continuous="raw").plot()
+    display = LoveDisplay.from_arrays(X, a, w, continuous="raw", binary="raw").plot()
     assert display.ax_.get_xlabel() == "Absolute mean difference"
+    mixed = LoveDisplay.from_arrays(X, a, w, binary="raw").plot()
+    assert "(binary covariates: raw)" in mixed.ax_.get_xlabel()
 
 
 def test_many_covariates_fit(rng):

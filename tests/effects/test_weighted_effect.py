@@ -417,8 +417,10 @@ def test_results_print_and_predict(sample):
             {"weighter": EntropyBalancer(), "se": "m_estimation"},
             "stacks a least-squares outcome model",
         ),
-        ({"weighter": np.ones(5)}, "shape \\(5,\\), X has 240 rows"),
-        ({"weighter": -np.ones(240)}, "finite and non-negative"),
+        ({"weighter": np.ones(5), "estimand": "ate"}, "shape \\(5,\\), X has 240 rows"),
+        ({"weighter": -np.ones(240), "estimand": "ate"}, "finite and non-negative"),
+        ({"weighter": np.ones(240)}, "vector need estimand="),
+        ({"weighter": IPMBalancer}, "pass an instance, IPMBalancer\\(\\)"),
         ({"weighter": Ridge()}, "has no weights_"),
         ({"control": "x"}, "control='x' is not a treatment label"),
     ],
@@ -448,7 +450,7 @@ def test_bad_data_is_refused_by_name(sample):
     with pytest.raises(ValueError, match="minimum of 2 is required"):
         fast().fit(X[:1], y[:1], treatment=a[:1])
     with pytest.raises(ValueError, match="all weights of arm 1 are zero"):
-        fast(weighter=(a == 0).astype(float)).fit(X, y, treatment=a)
+        fast(weighter=(a == 0).astype(float), estimand="ate").fit(X, y, treatment=a)
 
 
 def test_weights_and_splits_of_all_rows_follow_zero_weight_rows(sample):

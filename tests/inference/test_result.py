@@ -106,7 +106,9 @@ def test_compare_stacks_results(result, two):
     table = compare(result, result, names=["first", "second"])
     assert list(table.index) == ["first", "second"]
     assert table["effect"].tolist() == [2.0, 2.0]
-    assert compare(two, result).shape == (3, 6)
+    assert compare(two, result).shape == (3, 8)
+    assert list(compare(result, result).index) == ["energy", "energy (2)"]
+    assert compare(result)["contrast"].tolist() == ["difference"]
     with pytest.raises(ValueError, match="at least one"):
         compare()
     with pytest.raises(TypeError, match="got int"):

@@ -62,7 +62,7 @@ def test_probit_weights_and_the_published_unnormalised_figure(
     X, y, a = smoking
     weighter = PropensityWeighter().fit(X[PROPENSITY], a, propensity=probit)
     frozen = FrozenEstimator(weighter)
-    plain = WeightedEffect(weighter.weights_, outcome_model=None, cv=2)
+    plain = WeightedEffect(weighter.weights_, outcome_model=None, cv=2, estimand="ate")
     augmented = WeightedEffect(frozen, outcome_model=outcome_model, cv=None)
     assert plain.fit(X, y, treatment=a).effect_ == pytest.approx(-230.6886, abs=DIGITS)
     augmented.fit(X, y, treatment=a)
