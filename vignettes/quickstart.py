@@ -61,7 +61,8 @@ certified relative gap      {balancer.relative_gap_[0]:10.1e}  (tolerance 1e-06)
 # The discriminator says which functions of the covariates the weights must balance. The
 # estimates differ by more than any solver error, and that is the honest message: with
 # 185 treated men and controls this different, part of the uncertainty is the choice of
-# class. None was tuned to the experiment. "Plain" is the weighted contrast alone,
+# class. None was tuned to the experiment, and where a row lands within a few dollars of
+# it, that is luck: read the intervals. "Plain" is the weighted contrast alone,
 # "augmented" adds the cross-fitted outcome model. The wide Gaussian has a scale of
 # five times the median rule's.
 
