@@ -106,7 +106,7 @@ def overlap_summary(
     if np.ndim(scores) == 1:
         index = pd.Index(labels, name="arm")
     else:
-        product = [range(matrix.shape[1]), labels]
+        product = [list(getattr(scores, "columns", range(matrix.shape[1]))), labels]
         index = pd.MultiIndex.from_product(product, names=["score", "arm"])
     table = pd.DataFrame(records, index=index)
     s = samples.before

@@ -23,14 +23,19 @@ def new_figure(n_panels: int, size: tuple[float, float]) -> tuple[Figure, list[A
         raise ImportError(
             "displays need matplotlib: pip install 'causalweights[plot]'."
         ) from error
+    # More than three side by side are unreadable on a page.
+    columns = n_panels if n_panels <= 3 else 2
+    rows = -(-n_panels // columns)
     figure, axes = plt.subplots(
-        1,
-        n_panels,
-        figsize=(size[0] * n_panels, size[1]),
+        rows,
+        columns,
+        figsize=(size[0] * columns, size[1] * rows),
         layout="constrained",
         squeeze=False,
     )
-    return figure, list(axes[0])
+    for spare in axes.flat[n_panels:]:
+        spare.remove()
+    return figure, list(axes.flat[:n_panels])
 
 
 def tidy(ax: Axes) -> None:

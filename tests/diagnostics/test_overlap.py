@@ -86,3 +86,11 @@ def test_several_scores(rng):
 def test_bad_input_is_named(options, message):
     with pytest.raises(ValueError, match=message):
         overlap_summary(treatment=[0, 0, 1, 1], **options)
+
+
+def test_a_frame_names_its_scores(rng):
+    import pandas as pd
+
+    frame = pd.DataFrame(rng.random((30, 2)), columns=["propensity", "age"])
+    table = overlap_summary(frame, np.arange(30) % 2)
+    assert list(table.index.get_level_values("score").unique()) == ["propensity", "age"]

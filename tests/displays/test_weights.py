@@ -103,3 +103,11 @@ def test_matplotlib_is_asked_for_by_its_extra():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert "causalweights[plot]" in done.stdout
+
+
+def test_many_arms_wrap_into_two_columns(rng):
+    weights, arms = rng.exponential(size=50), np.arange(50) % 5
+    display = WeightsDisplay.from_arrays(weights, arms).plot()
+    assert len(display.axes_) == len(display.figure_.axes) == 5
+    corners = {round(ax.get_position().x0, 2) for ax in display.axes_}
+    assert len(corners) == 2
