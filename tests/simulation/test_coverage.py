@@ -55,7 +55,7 @@ def test_m_estimation_covers(simulate):
 def test_null_calibration(simulate):
     """Treatment by a fair coin: weights stay near uniform and intervals cover."""
     table = figures(
-        simulate, "randomised", 300, 3, ["ate/energy/krr", "att/energy/krr"]
+        simulate, "randomised", 500, 3, ["ate/energy/krr", "att/energy/krr"]
     )
     assert table["ess_share"]["ate/energy/krr"] > 0.8, table
     # Half of the sample is made to look like the other half, which costs more.
