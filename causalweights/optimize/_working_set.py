@@ -80,6 +80,7 @@ def solve_working_set(
     start: FloatArray | None = None,
     max_iter: int = 100,
     largest: int = LARGEST_SET,
+    limit: int | None = None,
 ) -> Outcome:
     """Solve by column generation; go dense when half of the rows are wanted.
 
@@ -90,6 +91,7 @@ def solve_working_set(
     initial : rows to start from, for instance nearest neighbours of the target
     start : (n,), warm start; its support joins the working set
     largest : set size beyond which the whole matrix is formed, memory allowing
+    limit : set size beyond which to give up instead, with the last feasible point
     """
     n = q.size
     eps = float(np.finfo(operator.dtype).eps)
@@ -100,7 +102,9 @@ def solve_working_set(
     last_drop, exact = np.inf, True
     for step in range(1, max_iter + 1):
         rows = matrix.rows
-        if wants_dense(rows.size, n, largest):
+        if limit is not None and rows.size > limit:
+            return Outcome(v, step - 1, False, "working_set", "outgrown")
+        if limit is None and wants_dense(rows.size, n, largest):
             # Release the small matrix before the large one is formed and factored.
             matrix.keep(np.empty(0, dtype=np.intp))
             K = whole_matrix(operator)

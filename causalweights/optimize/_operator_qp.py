@@ -1,0 +1,62 @@
+"""The canonical problem through an operator, for sizes where no matrix is formed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from causalweights.optimize._certificate import FloatArray, IntArray
+from causalweights.optimize._problem import Simplices, SymmetricOperator
+
+# Gaps below this many units of single precision's rounding need double precision.
+SINGLE_UNITS = 64
+EPS_SINGLE = float(np.finfo(np.float32).eps)
+
+
+class OperatorQP:
+    """Canonical problem whose matrix is only multiplied.
+
+    Parameters
+    ----------
+    operator : exact products, for gradients once `exact` is set and for inner
+        iterations once `exact_inside` is
+    quick : products in single precision, or `operator` itself
+    ridge, q, simplices : as in `DenseQP`
+    """
+
+    def __init__(
+        self,
+        operator: SymmetricOperator,
+        quick: SymmetricOperator,
+        ridge: FloatArray,
+        q: FloatArray,
+        simplices: Simplices,
+    ) -> None:
+        self._operator, self._quick = operator, quick
+        self.ridge, self.q, self.simplices = ridge, q, simplices
+        self.exact = self.exact_inside = quick is operator
+
+    def gradient(self, v: FloatArray) -> FloatArray:
+        """Return (K + ridge) v - q over all rows, by one product with the support."""
+        support = np.flatnonzero(v)
+        operator = self._operator if self.exact else self._quick
+        product = operator.matvec(v[support], columns=support)
+        return np.asarray(product, np.float64) + self.ridge * v - self.q
+
+    def multiply(self, rows: IntArray, x: FloatArray) -> FloatArray:
+        """Return (K + ridge) x on the given rows, for inner iterations."""
+        operator = self._operator if self.exact_inside else self._quick
+        product: NDArray[Any] = operator.matvec(x, columns=rows, rows=rows)
+        return np.asarray(product, np.float64) + self.ridge[rows] * x
+
+    def value(self, v: FloatArray, gradient: FloatArray) -> float:
+        return 0.5 * float(v @ (gradient - self.q))
+
+    def resolves(self, gap: float, gradient: FloatArray) -> bool:
+        """Whether a gap is above the rounding of the products in use."""
+        if self.exact:
+            return True
+        size = np.max(np.abs(gradient + self.q)) + np.max(np.abs(self.q))
+        return gap > SINGLE_UNITS * EPS_SINGLE * float(size)
