@@ -16,23 +16,18 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from causalweights._typing import FloatArray
-from causalweights.balancing._discriminators import (
-    default_ridge,
-    resolve_discriminator,
-)
-from causalweights.balancing._mmd_certificates import (
-    certify,
-    dual_coefficients,
-    ridge_penalty,
-)
-from causalweights.balancing._mmd_problem import solve_joint, solve_single
+from causalweights.balancing._blocks import BlockDesign, LocalBlocks
+from causalweights.balancing._blocks_dask import dask_design
+from causalweights.balancing._blocks_fit import fit_blocks
+from causalweights.balancing._blocks_input import refuse_dask
+from causalweights.balancing._discriminators import default_ridge
+from causalweights.balancing._mmd_fit import MMDFit, fit_exactly
 from causalweights.balancing._weighter import (
     Design,
     _BaseWeighter,
     warn_concentration,
 )
 from causalweights.kernels import Kernel
-from causalweights.optimize import SimplexQPResult
 
 
 def _has_dual(balancer: IPMBalancer) -> bool:
@@ -75,9 +70,12 @@ class IPMBalancer(_BaseWeighter):
         Bounds of ``weights_`` (mean one an arm).
     standardize : bool, default=True
         Scale by the full sample's (weighted) mean and ddof-0 standard deviation.
-    solver : {"auto", "active_set", "interior_point"}, default="auto"
+    solver : {"auto", "active_set", "interior_point", "low_rank"}, default="auto"
         ``"auto"`` prices columns above about 4000 rows and falls back to the interior
-        point where active sets stop settling.
+        point where active sets stop settling. ``"low_rank"``, the choice of "auto"
+        for a dask array, solves for ``rank`` features block by block: see the notes.
+    rank : int, default=400
+        Landmarks of ``"low_rank"``; more bring its weights closer to the exact ones.
     tol : float, default=1e-6
         Relative Frank-Wolfe gap that counts as converged. Not where to stop: the
         exact routes run to their finite end.
@@ -123,7 +121,17 @@ class IPMBalancer(_BaseWeighter):
     Solves min d^2(P_w, Q) + ridge sum_i m_i^2 over masses m on the simplex. The effect
     needs unconfoundedness and overlap. Time about one Cholesky factorisation of the
     support's size cubed; memory 8 n^2 bytes up to about 4000 rows, above it that of
-    the working set. The paper's parametrisation by softmax and Adam is replaced by
+    the working set.
+
+    ``solver="low_rank"`` needs ridge > 0 and takes O(n rank^2) time and O(n rank)
+    memory for the weights of the kernel's Nystrom approximation plus the diagonal it
+    leaves. X may be a dask array: its rows stay on the cluster, in blocks, with their
+    features; only sums and vectors of length n come back, and the weights are those of
+    the same array in memory to rounding. ``discrepancy_`` and ``gap_`` are exact, by
+    one pass over all pairs of rows, so ``converged_`` tells how near the weights are
+    to those of the kernel itself; tol=1e-2 is a usual bar.
+
+    The paper's parametrisation by softmax and Adam is replaced by
     the exact solution, and the ridge is explicit instead of early stopping.
 
     References
@@ -162,7 +170,8 @@ class IPMBalancer(_BaseWeighter):
         "min_weight": [Interval(Real, 0, 1, closed="left")],
         "max_weight": [None, Interval(Real, 1, None, closed="neither")],
         "standardize": ["boolean"],
-        "solver": [StrOptions({"auto", "active_set", "interior_point"})],
+        "solver": [StrOptions({"auto", "active_set", "interior_point", "low_rank"})],
+        "rank": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "control": "no_validation",
         "focal": "no_validation",
@@ -183,6 +192,7 @@ class IPMBalancer(_BaseWeighter):
         max_weight=None,
         standardize=True,
         solver="auto",
+        rank=400,
         tol=1e-6,
         control=None,
         focal=None,
@@ -199,6 +209,7 @@ class IPMBalancer(_BaseWeighter):
         self.max_weight = max_weight
         self.standardize = standardize
         self.solver = solver
+        self.rank = rank
         self.tol = tol
         self.control = control
         self.focal = focal
@@ -206,110 +217,78 @@ class IPMBalancer(_BaseWeighter):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
+    def _block_design(self, X: Any, treatment: Any, sample_weight: Any) -> Design:
+        if self.solver not in ("auto", "low_rank"):
+            raise ValueError(
+                f"solver={self.solver!r} needs all rows in memory: a dask array needs "
+                "solver='auto' or 'low_rank'."
+            )
+        return dask_design(self, X, treatment, sample_weight)
+
     def _weigh(self, design: Design) -> FloatArray:
-        Z = self._points(design)
-        kernel = resolve_discriminator(
-            self.discriminator, self.bandwidth, Z, self.random_state
-        )
-        self.kernel_ = kernel
-        self.bandwidth_ = getattr(kernel, "bandwidth", None)
         self.ridge_ = default_ridge(self.ridge)
         joint = design.focal is None and self.between_arms
-        base, target = design.base_masses(), design.target_masses()
-        penalty = ridge_penalty(
-            self.ridge_, design.sample_weight, design.arms.codes, self.weight_type
+        if isinstance(design, BlockDesign):
+            fit = fit_blocks(self, design, design.points, joint)
+        elif self.solver == "low_rank":
+            blocks = LocalBlocks.of_rows(self._points(design))
+            fit = fit_blocks(self, design, blocks, joint)
+        else:
+            fit = fit_exactly(self, design, self._points(design), joint)
+        self._report(fit)
+        s, codes = design.sample_weight, design.arms.codes
+        sizes = np.bincount(
+            codes, weights=s if self.weight_type == "frequency" else None
         )
-        masses, results = self._solve(design, Z, base, target, penalty, joint)
-        self._store_certificates(design, Z, masses, base, target, penalty, results)
-        self._store_dual(design, Z, masses, target, results, joint)
-        warn_concentration(design, masses)
-        return masses
+        self._dual, self._dual_arms = fit.dual, design.weighted_arms()
+        self._arm_sizes = sizes[self._dual_arms].astype(np.float64)
+        warn_concentration(design, fit.masses)
+        return fit.masses
 
     def _points(self, design: Design) -> FloatArray:
         if self.standardize:
             return design.Z
         return design.X[:, design.scaling.kept]
 
-    def _solve(
-        self, design, Z, base, target, penalty, joint
-    ) -> tuple[FloatArray, dict[Any, SimplexQPResult]]:
-        """Return masses and solver results, by arm position (None: joint)."""
-        codes, n_arms = design.arms.codes, design.arms.n_arms
-        lower = self.min_weight * base
-        upper = None if self.max_weight is None else self.max_weight * base
-        options: dict[str, Any] = {
-            "solver": self.solver, "tol": self.tol, "n_threads": self.n_jobs
-        }  # fmt: skip
-        if joint:
-            result = solve_joint(
-                self.kernel_, Z, codes, n_arms, target, penalty,
-                lower=lower, upper=upper, **options,
-            )  # fmt: skip
-            return result.weights, {None: result}
-        masses, goal, results = base.copy(), target > 0, {}
-        for a in design.weighted_arms():
-            mine = codes == a
-            results[a] = solve_single(
-                self.kernel_, Z[mine], Z[goal], target[goal], penalty[mine],
-                lower=lower[mine], upper=None if upper is None else upper[mine],
-                **options,
-            )  # fmt: skip
-            masses[mine] = results[a].weights
-        return masses, results
-
-    def _store_certificates(
-        self, design, Z, masses, base, target, penalty, results
-    ) -> None:
-        pairs, by_arm = certify(
-            self.kernel_, Z, design.arms, masses, base, target, penalty, results,
-            self.n_jobs,
-        )  # fmt: skip
-        self.pairwise_discrepancy_ = pairs
-        for name in next(iter(by_arm.values())):
-            values = {key: row[name] for key, row in by_arm.items()}
+    def _report(self, fit: MMDFit) -> None:
+        self.kernel_ = fit.kernel
+        self.bandwidth_ = getattr(fit.kernel, "bandwidth", None)
+        self.pairwise_discrepancy_ = fit.pairs
+        for name in next(iter(fit.by_arm.values())):
+            values = {key: row[name] for key, row in fit.by_arm.items()}
             setattr(self, f"{name}_", values[None] if None in values else values)
-        self.converged_ = all(r.converged for r in results.values())
-        if not self.converged_:
-            worst = max(r.relative_gap for r in results.values())
-            warnings.warn(
-                f"balancing weights are not optimal to tol={self.tol:g}: the relative "
-                f"gap is {worst:.2g}. Raise ridge or tol, or remove near-duplicate "
-                "columns.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-
-    def _store_dual(self, design, Z, masses, target, results, joint) -> None:
-        arms = design.weighted_arms()
-        coefficients = dual_coefficients(design.arms.codes, arms, masses, target, joint)
-        used = np.any(coefficients != 0, axis=1)
-        self._dual_points, self._dual_coef = Z[used], coefficients[used]
-        self._dual_arms = arms
-        if joint:
-            self._multipliers = np.asarray(results[None].multipliers)
-        else:
-            self._multipliers = np.array(
-                [float(r.multipliers[0]) for r in results.values()]
-            )
-        s, codes = design.sample_weight, design.arms.codes
-        sizes = np.bincount(
-            codes, weights=s if self.weight_type == "frequency" else None
+        self.converged_ = fit.converged
+        if fit.converged:
+            return
+        rows = fit.by_arm.values()
+        worst = max(row["relative_gap"] for row in rows)
+        approximate = any(row["solver"] == "low_rank" for row in rows)
+        advice = "rank, ridge or tol" if approximate else "ridge or tol"
+        warnings.warn(
+            f"balancing weights are not optimal to tol={self.tol:g}: the relative "
+            f"gap is {worst:.2g}. Raise {advice}, or remove near-duplicate columns.",
+            ConvergenceWarning,
+            stacklevel=5,
         )
-        self._arm_sizes = sizes[arms].astype(np.float64)
 
-    def _embed(self, X: Any) -> FloatArray:
-        """Return the target-minus-arm witness at new rows, (n, weighted arms)."""
+    def _embed(self, X: Any, method: str) -> tuple[FloatArray, FloatArray]:
+        """Return the target-minus-arm witness at new rows, (n, weighted arms).
+
+        And their penalty, (n,): the ridge, with what a low-rank kernel leaves over.
+        """
         check_is_fitted(self)
+        refuse_dask(X, method)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         Z = self._scaling.transform(X) if self.standardize else X[:, self._scaling.kept]
-        operator = self.kernel_.operator(Z, self._dual_points, n_threads=self.n_jobs)
-        return operator.matvec(self._dual_coef)
+        values, residual = self._dual.embed(Z, self.n_jobs)
+        return values, self.ridge_ + residual
 
     def witness(self, X: Any) -> FloatArray:
         """Return the function that tells each weighted arm from the target best.
 
         Unnormalised: the arm's mean embedding minus the target's, so that its weighted
-        mean over the arm minus its mean over the target is ``discrepancy_``.
+        mean over the arm minus its mean over the target is ``discrepancy_``. Of
+        ``solver="low_rank"``, its projection on the landmarks' features.
 
         Parameters
         ----------
@@ -319,7 +298,7 @@ class IPMBalancer(_BaseWeighter):
         -------
         ndarray of shape (m,), or (m, A) for A > 1 weighted arms
         """
-        values = -self._embed(X)
+        values = -self._embed(X, "witness")[0]
         return values[:, 0] if values.shape[1] == 1 else values
 
     @available_if(_has_dual)
@@ -341,12 +320,12 @@ class IPMBalancer(_BaseWeighter):
         ndarray of shape (m,)
             On the scale of ``weights_`` (not normalised to the new rows).
         """
-        values = self._embed(X)
+        values, penalty = self._embed(X, "predict_weights")
         codes = self._arm_codes(treatment, len(values))
         weights = np.ones(len(values))
         for j, arm in enumerate(self._dual_arms):
             mine = codes == arm
-            dual = (self._multipliers[j] + values[mine, j]) / self.ridge_
+            dual = (self._dual.levels[j] + values[mine, j]) / penalty[mine]
             weights[mine] = np.clip(
                 self._arm_sizes[j] * dual, self.min_weight, self.max_weight
             )

@@ -27,6 +27,7 @@ from causalweights._validation import (
     focal_arm,
     warn_constant,
 )
+from causalweights.balancing._blocks_input import dask_refusal, is_dask
 from causalweights.discrepancy import mmd_matrix
 from causalweights.kernels import Energy
 
@@ -154,6 +155,22 @@ class _BaseWeighter(BaseEstimator):
         scaling: Scaling | None = None,
     ) -> Design:
         """Return the checked rows; ``scaling`` is that of fit for new rows."""
+        if is_dask(X):
+            if scaling is not None:
+                raise dask_refusal("score")
+            design = self._block_design(X, treatment, sample_weight)
+        else:
+            design = self._row_design(X, treatment, sample_weight, scaling)
+        if scaling is None and len(design.scaling.constant):
+            names = getattr(self, "feature_names_in_", None)
+            if names is None:
+                names = [f"column {j}" for j in range(self.n_features_in_)]
+            warn_constant([str(names[j]) for j in design.scaling.constant])
+        return design
+
+    def _row_design(
+        self, X: Any, treatment: Any, sample_weight: Any, scaling: Scaling | None
+    ) -> Design:
         estimand = check_estimand(self.estimand, self._estimands)
         check_same_rows(X=X, treatment=treatment, sample_weight=sample_weight)
         X = check_covariates(self, X, reset=scaling is None)
@@ -165,14 +182,13 @@ class _BaseWeighter(BaseEstimator):
             X, weight, arms = X[rows], weight[rows], arms.take(rows)
         if scaling is None:
             scaling = fit_scaling(X, weight)
-            if len(scaling.constant):
-                names = getattr(self, "feature_names_in_", None)
-                if names is None:
-                    names = [f"column {j}" for j in range(X.shape[1])]
-                warn_constant([str(names[j]) for j in scaling.constant])
         focal = focal_arm(arms, estimand)
         Z = scaling.transform(X)
         return Design(X, Z, scaling, arms, weight, estimand, focal, rows)
+
+    def _block_design(self, X: Any, treatment: Any, sample_weight: Any) -> Design:
+        """Return the design of a dask array, for a weighter that takes one."""
+        raise dask_refusal(type(self).__name__)
 
     def _store(
         self, design: Design, masses: FloatArray, target: FloatArray | None = None
@@ -223,7 +239,8 @@ class _BaseWeighter(BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, d)
-            Covariates; finite numbers.
+            Covariates; finite numbers. `IPMBalancer` leaves a dask array in its
+            chunks of rows.
         treatment : array-like of shape (n,)
             Label of each row's arm.
         sample_weight : array-like of shape (n,) or None, default=None

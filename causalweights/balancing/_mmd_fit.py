@@ -1,0 +1,122 @@
+"""The exact fit of `IPMBalancer`, and what a fit of any solver returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from causalweights._typing import FloatArray
+from causalweights.balancing._discriminators import resolve_discriminator
+from causalweights.balancing._mmd_certificates import (
+    certify,
+    dual_coefficients,
+    ridge_penalty,
+)
+from causalweights.balancing._mmd_problem import solve_joint, solve_single
+from causalweights.balancing._weighter import Design
+from causalweights.kernels import Kernel
+from causalweights.optimize import SimplexQPResult
+
+
+class Dual(Protocol):
+    """The dual solution as functions of new rows."""
+
+    @property
+    def levels(self) -> FloatArray:
+        """Multipliers of the A weighted arms."""
+        ...
+
+    def embed(
+        self, Z: FloatArray, n_threads: int | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return target minus arms (m, A), and what to add to the ridge (m,)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MMDFit:
+    """Masses (n,), the kernel, what is reported of them, and the dual solution."""
+
+    masses: FloatArray
+    kernel: Kernel
+    pairs: dict[tuple, float]
+    by_arm: dict[Any, dict[str, Any]]
+    converged: bool
+    dual: Dual
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KernelDual:
+    """The dual solution of the kernel itself.
+
+    Attributes
+    ----------
+    kernel : Kernel
+    points : (m, d), rows with a coefficient
+    coefficients : (m, A), by weighted arm
+    levels : (A,)
+    """
+
+    kernel: Kernel
+    points: FloatArray
+    coefficients: FloatArray
+    levels: FloatArray
+
+    def embed(
+        self, Z: FloatArray, n_threads: int | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return target minus arms (m, A), and zeros."""
+        operator = self.kernel.operator(Z, self.points, n_threads=n_threads)
+        return operator.matvec(self.coefficients), np.zeros(len(Z))
+
+
+def fit_exactly(balancer: Any, design: Design, Z: FloatArray, joint: bool) -> MMDFit:
+    """Return the exact weights of rows in memory, with their certificates."""
+    kernel = resolve_discriminator(
+        balancer.discriminator, balancer.bandwidth, Z, balancer.random_state
+    )
+    arms, base, target = design.arms, design.base_masses(), design.target_masses()
+    penalty = ridge_penalty(
+        balancer.ridge_, design.sample_weight, arms.codes, balancer.weight_type
+    )
+    masses, results = _solve(balancer, design, kernel, Z, base, target, penalty, joint)
+    pairs, by_arm = certify(
+        kernel, Z, arms, masses, base, target, penalty, results, balancer.n_jobs
+    )
+    weighted = design.weighted_arms()
+    coefficients = dual_coefficients(arms.codes, weighted, masses, target, joint)
+    used = np.any(coefficients != 0, axis=1)
+    levels = np.concatenate([r.multipliers for r in results.values()])
+    converged = all(r.converged for r in results.values())
+    dual = KernelDual(kernel, Z[used], coefficients[used], levels)
+    return MMDFit(masses, kernel, pairs, by_arm, converged, dual)
+
+
+def _solve(
+    balancer, design, kernel, Z, base, target, penalty, joint
+) -> tuple[FloatArray, dict[Any, SimplexQPResult]]:
+    """Return masses and solver results, by arm position (None: joint)."""
+    codes, n_arms = design.arms.codes, design.arms.n_arms
+    lower = balancer.min_weight * base
+    upper = None if balancer.max_weight is None else balancer.max_weight * base
+    options: dict[str, Any] = {
+        "solver": balancer.solver, "tol": balancer.tol, "n_threads": balancer.n_jobs
+    }  # fmt: skip
+    if joint:
+        result = solve_joint(
+            kernel, Z, codes, n_arms, target, penalty,
+            lower=lower, upper=upper, **options,
+        )  # fmt: skip
+        return result.weights, {None: result}
+    masses, goal, results = base.copy(), target > 0, {}
+    for a in design.weighted_arms():
+        mine = codes == a
+        results[a] = solve_single(
+            kernel, Z[mine], Z[goal], target[goal], penalty[mine],
+            lower=lower[mine], upper=None if upper is None else upper[mine],
+            **options,
+        )  # fmt: skip
+        masses[mine] = results[a].weights
+    return masses, results
