@@ -1,270 +1,129 @@
-"""Tiled Gram loops: dense blocks and fused products that never form the matrix.
+"""Gram matrices and their products with vectors, tile by tile.
 
-A kernel arrives as a sum of products of terms: ``codes`` (T,), ``group`` (T,) tells
-which product a term belongs to, ``params`` (T, 3), ``coefs`` (G,). Points of the second
-sample come transposed (d, m), so that a sweep over points is contiguous. Up to
-``DIRECT_MAX`` dimensions distances are summed coordinate by coordinate, which is exact
-for near-duplicates; above, a BLAS product of a row block and a column panel is faster.
-Each output row is summed in a fixed order by one thread.
+Rows come in blocks of `ROWS`, columns in tiles of up to `TILE`. Each output row is
+summed by one thread in an order that depends on the shapes alone, so results do not
+depend on how the rows are divided. No BLAS: it may divide sums between threads.
 """
 
 import numpy as np
 from numba import njit
 
-from causalweights._numba._profiles import (
-    ENERGY,
-    FAST,
-    GAUSSIAN,
-    LAPLACE,
-    LINEAR,
-    POLYNOMIAL,
-    apply_profile,
+from causalweights._numba._blocks import (
+    add_row_products,
+    load,
+    row_sums,
+    transpose,
+    zeros,
 )
+from causalweights._numba._pointers import address, columns
+from causalweights._numba._strips import (
+    DIRECT_MAX,
+    TILE,
+    Points,
+    Program,
+    kernel_strip,
+    one_strip,
+    table,
+    tile_width,
+    unpack,
+    work_strips,
+)
+from causalweights._numba._vectors import VECTORS
 
-TILE = 512
+# Rows of a block: the rows and columns that are mirrored together stay in the cache.
 ROWS = 64
-DIRECT_MAX = 16
-SUM = FAST | {"reassoc"}
-# Squared distances below this share of the squared norms are summed again coordinate
-# by coordinate: the expansion |x|^2 + |y|^2 - 2x'y has lost two leading digits there.
-_CANCEL = 1e-2
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _squared(x, Yt, j0, m, acc):
-    d = x.shape[0]
-    k = 2 - d % 2  # an odd number of coordinates starts with one, an even with two
-    a, ya = x[0], Yt[0, j0 : j0 + m]
-    if k == 1:
-        for j in range(m):
-            u = a - ya[j]
-            acc[j] = u * u
-    else:
-        b, yb = x[1], Yt[1, j0 : j0 + m]
-        for j in range(m):
-            u, v = a - ya[j], b - yb[j]
-            acc[j] = u * u + v * v
-    if (d - k) % 4:
-        a, ya = x[k], Yt[k, j0 : j0 + m]
-        b, yb = x[k + 1], Yt[k + 1, j0 : j0 + m]
-        for j in range(m):
-            u, v = a - ya[j], b - yb[j]
-            acc[j] += u * u + v * v
-        k += 2
-    while k < d:
-        a, ya = x[k], Yt[k, j0 : j0 + m]
-        b, yb = x[k + 1], Yt[k + 1, j0 : j0 + m]
-        c, yc = x[k + 2], Yt[k + 2, j0 : j0 + m]
-        e, ye = x[k + 3], Yt[k + 3, j0 : j0 + m]
-        for j in range(m):
-            u, v, s, t = a - ya[j], b - yb[j], c - yc[j], e - ye[j]
-            acc[j] += (u * u + v * v) + (s * s + t * t)
-        k += 4
+@njit(cache=True, nogil=True, error_model="numpy")
+def whole_blocks(like, width):
+    """Round a number of columns up to whole register blocks."""
+    step = columns(like)
+    return (width + step - 1) // step * step
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _absolute(x, Yt, j0, m, acc):
-    a, ya = x[0], Yt[0, j0 : j0 + m]
-    for j in range(m):
-        acc[j] = abs(a - ya[j])
-    k = 1
-    while k + 1 < x.shape[0]:
-        a, ya = x[k], Yt[k, j0 : j0 + m]
-        b, yb = x[k + 1], Yt[k + 1, j0 : j0 + m]
-        for j in range(m):
-            acc[j] += abs(a - ya[j]) + abs(b - yb[j])
-        k += 2
-    if k < x.shape[0]:
-        a, ya = x[k], Yt[k, j0 : j0 + m]
-        for j in range(m):
-            acc[j] += abs(a - ya[j])
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mirror(out, m, i0, i1, j0, j1):
+    """Copy block (i, j) to (j, i); j1 - j0 is a multiple of a vector's lanes."""
+    lanes = columns(out) // VECTORS
+    whole = i0 + (i1 - i0) // lanes * lanes
+    for j in range(j0, j1, lanes):
+        for i in range(i0, whole, lanes):
+            transpose(out, i * m + j, j * m + i, m)
+    for j in range(j0, j1):
+        for i in range(whole, i1):
+            out[j * m + i] = out[i * m + j]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _product(x, Yt, j0, m, acc):
-    a, ya = x[0], Yt[0, j0 : j0 + m]
-    for j in range(m):
-        acc[j] = a * ya[j]
-    k = 1
-    while k + 1 < x.shape[0]:
-        a, ya = x[k], Yt[k, j0 : j0 + m]
-        b, yb = x[k + 1], Yt[k + 1, j0 : j0 + m]
-        for j in range(m):
-            acc[j] += a * ya[j] + b * yb[j]
-        k += 2
-    if k < x.shape[0]:
-        a, ya = x[k], Yt[k, j0 : j0 + m]
-        for j in range(m):
-            acc[j] += a * ya[j]
+@njit(cache=True, nogil=True, error_model="numpy")
+def dense_rows(table, i0, i1, m, symmetric, array):
+    """Fill rows ``i0:i1`` of a flat (n, m) array.
 
-
-@njit(cache=True, nogil=True, fastmath=SUM)
-def _one_squared(x, y):
-    total = x.dtype.type(0)
-    for k in range(x.shape[0]):
-        u = x[k] - y[k]
-        total += u * u
-    return total
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _squared_from_product(x, Y, j0, m, dots, xx, yy, acc):
-    threshold = dots.dtype.type(_CANCEL)
-    two = dots.dtype.type(2.0)
-    suspicious = False
-    for j in range(m):
-        size = xx + yy[j]
-        value = size - two * dots[j]
-        acc[j] = value
-        suspicious |= value < threshold * size
-    if suspicious:
-        for j in range(m):
-            if acc[j] < threshold * (xx + yy[j]):
-                acc[j] = _one_squared(x, Y[j0 + j])
-
-
-@njit(cache=True, nogil=True)
-def _kernel_row(
-    x, Y, Yt, j0, m, codes, group, params, coefs, nx, ny, i, dots, use_dots, sqx, sqy,
-    work, out,
-):  # fmt: skip
-    """Write the kernel values of one row against columns j0:j0+m into ``out``.
-
-    The first product is computed in ``out`` itself, later ones are added to it.
+    Of one sample (``symmetric``; i0 a multiple of `ROWS`) up to the diagonal, with
+    their mirror image. From the top, so that memory is touched first where it is
+    filled: the system clears fresh pages, and they should still be in the cache.
     """
-    raw, value, product = work[0, :m], work[1, :m], work[2, :m]
-    have = -1  # which raw quantity ``raw`` holds: 0 squared, 1 absolute, 2 product
-    for t in range(codes.shape[0]):
-        code = codes[t]
-        if code == LAPLACE:
-            need = 1
-        elif code == LINEAR or code == POLYNOMIAL:
-            need = 2
-        else:
-            need = 0
-        if need != have:
-            raw = work[0, :m]
-            if need == 1:
-                _absolute(x, Yt, j0, m, raw)
-            elif need == 2 and use_dots:
-                raw = dots
-            elif need == 2:
-                _product(x, Yt, j0, m, raw)
-            elif use_dots:
-                _squared_from_product(x, Y, j0, m, dots, sqx[i], sqy[j0 : j0 + m], raw)
-            else:
-                _squared(x, Yt, j0, m, raw)
-            have = need
-        a = int(params[t, 1]) if code == ENERGY else 0
-        first = t == 0 or group[t] != group[t - 1]
-        last = t == codes.shape[0] - 1 or group[t + 1] != group[t]
-        total = out if group[t] == 0 else product
-        target = total if first else value
-        apply_profile(code, params[t], raw, nx[a, i], ny[a, j0 : j0 + m], target)
-        if not first:
-            for j in range(m):
-                total[j] *= value[j]
-        if last:
-            coef = coefs[group[t]]
-            if group[t] > 0:
-                for j in range(m):
-                    out[j] += coef * product[j]
-            elif coef != 1:
-                for j in range(m):
-                    out[j] *= coef
-
-
-@njit(cache=True, nogil=True)
-def _panel_product(X, b0, b1, Y, j0, m, use_dots, buffer):
-    """Return ``X[b0:b1] @ Y[j0:j0+m].T`` in the buffer, where dots are wanted."""
-    dots = buffer[: (b1 - b0) * m].reshape(b1 - b0, m)
-    if use_dots:
-        np.dot(X[b0:b1], Y[j0 : j0 + m].T, dots)
-    return dots
-
-
-@njit(cache=True, nogil=True)
-def _mirror(out, i0, i1, j0, j1):
-    """Copy block (i, j) to (j, i), eight columns at a time for the cache's sake."""
-    for c0 in range(j0, j1, 8):
-        c1 = min(c0 + 8, j1)
-        for i in range(i0, i1):
-            for j in range(c0, c1):
-                out[j, i] = out[i, j]
-
-
-@njit(cache=True, nogil=True)
-def dense_rows(
-    X, Y, Yt, codes, group, params, coefs, nx, ny, sqx, sqy, use_dots, i0, i1,
-    symmetric, out,
-):  # fmt: skip
-    """Fill rows ``i0:i1`` of ``out`` (n, m).
-
-    Of one sample (``symmetric``) from the diagonal on, with their mirror image.
-    """
-    m_all = Y.shape[0]
-    work = np.empty((3, TILE), X.dtype)
-    buffer = np.empty(ROWS * TILE, X.dtype)
+    out = address(array)
+    program, points = unpack(table, out)
+    work, edge = work_strips(out), one_strip(out)
+    tile = tile_width(points)
     for b0 in range(i0, i1, ROWS):
         b1 = min(b0 + ROWS, i1)
-        for j0 in range(b0 if symmetric else 0, m_all, TILE):
-            m = min(TILE, m_all - j0)
-            dots = _panel_product(X, b0, b1, Y, j0, m, use_dots, buffer)
-            for i in range(b0, b1):
-                _kernel_row(
-                    X[i], Y, Yt, j0, m, codes, group, params, coefs, nx, ny, i,
-                    dots[i - b0], use_dots, sqx, sqy, work, out[i, j0 : j0 + m],
-                )  # fmt: skip
-            if symmetric:
-                _mirror(out, b0, b1, max(j0, b1), j0 + m)
-        if symmetric:
-            # A product by BLAS need not be symmetric to the last bit.
-            for i in range(b0, b1):
-                for j in range(b0, i):
-                    out[i, j] = out[j, i]
+        end = b1 if symmetric else m
+        for j0 in range(0, end, tile):
+            width = min(tile, end - j0)
+            whole = whole_blocks(out, width)
+            for i in range(b0, b1, 4):
+                inside = i + 4 <= b1 and whole == width
+                target, at, apart = out, i * m + j0, m
+                if not inside:
+                    target, at, apart = edge, 0, TILE
+                kernel_strip(program, points, i, j0, whole, work, target, at, apart)
+                for r in range(0 if inside else min(4, b1 - i)):
+                    for j in range(width):
+                        out[(i + r) * m + j0 + j] = edge[r * TILE + j]
+            if symmetric and j0 < b0:
+                _mirror(out, m, b0, b1, j0, min(j0 + width, b0))
 
 
-@njit(cache=True, nogil=True, fastmath=SUM)
-def _inner(a, b):
-    total = a.dtype.type(0)
-    for j in range(a.shape[0]):
-        total += a[j] * b[j]
-    return total
+@njit(cache=True, nogil=True, error_model="numpy")
+def add_products(values, width, V, at, out, start, count):
+    """Add the products of a strip with ``V[at:at+width]`` to ``out[start:]``."""
+    total = zeros(values)
+    for c in range(0, width, columns(values)):
+        total = add_row_products(total, load(values, c, TILE), V, at + c)
+    sums = row_sums(total)
+    out[start] += sums[0]
+    if count > 1:
+        out[start + 1] += sums[1]
+    if count > 2:
+        out[start + 2] += sums[2]
+    if count > 3:
+        out[start + 3] += sums[3]
 
 
-@njit(cache=True, nogil=True)
-def matmat_rows(
-    X, Y, Yt, codes, group, params, coefs, nx, ny, sqx, sqy, use_dots, i0, i1, V, out
-):
-    """Add ``K[i0:i1] @ V`` into ``out`` (n, k) in float64, tile by tile."""
-    m_all, width = V.shape
-    work = np.empty((3, TILE), X.dtype)
-    buffer = np.empty(ROWS * TILE, X.dtype)
-    store = np.empty(ROWS * TILE, X.dtype)
-    part = np.empty((ROWS, width), X.dtype)
-    vector = V.reshape(m_all * width)
-    for j0 in range(0, m_all, TILE):
-        m = min(TILE, m_all - j0)
-        for b0 in range(i0, i1, ROWS):
-            b1 = min(b0 + ROWS, i1)
-            dots = _panel_product(X, b0, b1, Y, j0, m, use_dots, buffer)
-            values = store[: (b1 - b0) * m].reshape(b1 - b0, m)
-            for i in range(b0, b1):
-                row = values[i - b0]
-                _kernel_row(
-                    X[i], Y, Yt, j0, m, codes, group, params, coefs, nx, ny, i,
-                    dots[i - b0], use_dots, sqx, sqy, work, row,
-                )  # fmt: skip
-                if width == 1:
-                    out[i, 0] += _inner(row, vector[j0 : j0 + m])
-            if width > 1:
-                np.dot(values, V[j0 : j0 + m], part[: b1 - b0])
-                for i in range(b0, b1):
-                    for c in range(width):
-                        out[i, c] += part[i - b0, c]
+@njit(cache=True, nogil=True, error_model="numpy")
+def matmat_rows(table, i0, i1, m, V, array):
+    """Add ``K[i0:i1] @ V.T`` to an array (k, n) in float64, tile by tile.
+
+    V (k, m) is padded with zeros to whole blocks of columns.
+    """
+    vectors, long = address(V), V.shape[1]
+    program, points = unpack(table, vectors)
+    out, n = address(array), array.shape[1]
+    work, values = work_strips(vectors), one_strip(vectors)
+    # Literals would be types of their own, each compiled again.
+    origin, apart = np.int64(0), np.int64(TILE)
+    tile = tile_width(points)
+    for j0 in range(0, m, tile):
+        width = whole_blocks(vectors, min(tile, m - j0))
+        for i in range(i0, i1, 4):
+            kernel_strip(program, points, i, j0, width, work, values, origin, apart)
+            for k in range(V.shape[0]):
+                at, start = k * long + j0, k * n + i
+                add_products(values, width, vectors, at, out, start, min(4, i1 - i))
 
 
-@njit(cache=True, nogil=True, fastmath=SUM)
+@njit(cache=True, nogil=True, fastmath={"contract"})
 def subtract_outer(column, L, pivot_row, r):
     """Subtract ``L[:, :r] @ pivot_row[:r]`` from ``column``; L is stored (r, n)."""
     for k in range(r):
@@ -276,10 +135,12 @@ def subtract_outer(column, L, pivot_row, r):
 
 __all__ = [
     "DIRECT_MAX",
-    "GAUSSIAN",
     "ROWS",
     "TILE",
+    "Points",
+    "Program",
     "dense_rows",
     "matmat_rows",
     "subtract_outer",
+    "table",
 ]

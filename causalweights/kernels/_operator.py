@@ -2,58 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from causalweights._numba import _gram
+from causalweights._numba import _columns, _gram, _symmetric
 from causalweights._numba import _profiles as codes
 from causalweights.kernels._low_rank import LowRankFactor, pivoted_cholesky
-from causalweights.kernels._threads import piece, run_rows
-
-_DOT_CODES = (codes.LINEAR, codes.POLYNOMIAL)
-
-
-def as_points(X: ArrayLike) -> np.ndarray:
-    """Return X as a two-dimensional float32 or float64 array."""
-    X = np.asarray(X)
-    if X.dtype not in (np.float32, np.float64):
-        X = X.astype(np.float64)
-    if X.ndim != 2:
-        raise ValueError(f"points must be two-dimensional, got shape {X.shape}.")
-    if X.shape[1] == 0:
-        raise ValueError("points have no columns: a kernel needs at least one.")
-    # The compiled loops assume finite numbers and would return garbage.
-    if not np.all(np.isfinite(X)):
-        raise ValueError("points contain NaN or infinity: remove those rows.")
-    return X
-
-
-def check_same_columns(X: np.ndarray, Y: np.ndarray) -> None:
-    """Refuse two samples of points with different numbers of columns."""
-    if X.shape[1] != Y.shape[1]:
-        raise ValueError(
-            f"X has {X.shape[1]} columns and Y has {Y.shape[1]}: both samples must "
-            "hold the same covariates."
-        )
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A kernel as a sum of products of terms ``(code, scale, first, second)``."""
-
-    products: tuple[tuple[float, tuple[tuple, ...]], ...]
-
-    @staticmethod
-    def sum(products: Sequence[tuple[float, Sequence[tuple]]]) -> Spec:
-        return Spec(tuple((float(c), tuple(terms)) for c, terms in products))
-
-    @property
-    def terms(self) -> list[tuple]:
-        return [term for _, terms in self.products for term in terms]
+from causalweights.kernels._points import (
+    Selection,
+    as_points,
+    check_same_columns,
+    origin_norms,
+    pack_columns,
+    pack_rows,
+    pad,
+    positions,
+    squared_norms,
+    step,
+)
+from causalweights.kernels._spec import DOT_CODES, Spec, compile_spec, radial_scales
+from causalweights.kernels._threads import piece_rows, run_pieces, run_rows
 
 
 class GramOperator:
@@ -109,15 +80,15 @@ class GramOperator:
     def _build(self, X: np.ndarray, Y: np.ndarray) -> None:
         terms = self.spec.terms
         origins = [t[2] for t in terms if t[0] == codes.ENERGY]
-        self._norm_x = _origin_norms(X, origins)
-        self._norm_y = self._norm_x if self._symmetric else _origin_norms(Y, origins)
-        uses_dots = any(t[0] in _DOT_CODES for t in terms)
-        self._use_blas = X.shape[1] > _gram.DIRECT_MAX and any(
+        self._norm_x = origin_norms(X, origins)
+        self._norm_y = self._norm_x if self._symmetric else origin_norms(Y, origins)
+        uses_products = any(t[0] in DOT_CODES for t in terms)
+        self._by_products = X.shape[1] > _gram.DIRECT_MAX and any(
             t[0] != codes.LAPLACE for t in terms
         )
         self._rows, self._columns = X, Y
-        if self._use_blas and not uses_dots and len(X):
-            # Centring shortens the vectors whose squared norms BLAS' route subtracts.
+        if self._by_products and not uses_products and len(X):
+            # Centring shortens the vectors whose squared norms this route subtracts.
             center = X.mean(axis=0, dtype=np.float64)
             self._rows = (X - center).astype(self.dtype, copy=False)
             self._columns = (
@@ -125,95 +96,243 @@ class GramOperator:
                 if self._symmetric
                 else (Y - center).astype(self.dtype, copy=False)
             )
-        self._columns_t = np.ascontiguousarray(self._columns.T)
-        self._sq_x = _squared_norms(self._rows)
-        self._sq_y = self._sq_x if self._symmetric else _squared_norms(self._columns)
-        self._program = _compile(self.spec, self.dtype)
+        self._panel = pack_columns(self._columns)
+        self._sq_x = squared_norms(self._rows)
+        self._sq_y = self._sq_x if self._symmetric else squared_norms(self._columns)
+        self._program = compile_spec(self.spec, self.dtype)
 
-    def _arguments(self, rows: Any, columns: Any) -> tuple:
+    def _select(self, rows: Any, columns: Any) -> tuple[int, int, _gram.Points]:
+        """Return the selected numbers of rows and columns, and their points."""
         X, nx, sx = self._rows, self._norm_x, self._sq_x
-        Y, Yt, ny, sy = self._columns, self._columns_t, self._norm_y, self._sq_y
+        ny, sy, panel = self._norm_y, self._sq_y, self._panel
         if rows is not None:
-            rows = _index(rows, self.shape[0])
-            X, nx, sx = X[rows], np.ascontiguousarray(nx[:, rows]), sx[rows]
+            rows = positions(rows, self.shape[0])
+            X, nx, sx = X[rows], nx[:, rows], sx[rows]
         if columns is not None:
-            columns = _index(columns, self.shape[1])
-            Y, ny, sy = Y[columns], np.ascontiguousarray(ny[:, columns]), sy[columns]
-            Yt = np.ascontiguousarray(Y.T)
-        return (X, Y, Yt, *self._program, nx, ny, sx, sy, self._use_blas)
+            columns = positions(columns, self.shape[1])
+            panel = pack_columns(self._columns[columns])
+            ny, sy = ny[:, columns], sy[columns]
+        width = step(self.dtype)
+        squares_x, squares_y = pad(sx, 4), pad(sy, width)
+        points = _gram.Points(
+            d=X.shape[1],
+            n=len(squares_x),
+            m=len(squares_y),
+            rows=pack_rows(X),
+            panel=panel,
+            norms_x=pad(nx, 4).reshape(-1),
+            norms_y=pad(ny, width).reshape(-1),
+            squares_x=squares_x,
+            squares_y=squares_y,
+            by_products=int(self._by_products),
+        )
+        return len(sx), len(sy), points
 
     def _run(
-        self,
-        n: int,
-        m: int,
-        call: Callable[[int, int], None],
-        *,
-        width: int | None = None,
-        uses_blas: bool = False,
+        self, n: int, m: int, call: Callable[[int, int], None], width: int | None = None
     ) -> None:
-        run_rows(
-            n,
-            m,
-            call,
-            width=width or piece(n),
-            n_threads=self.n_threads,
-            uses_blas=uses_blas or self._use_blas,
-        )
+        run_rows(n, m, call, width=width or piece_rows(n), n_threads=self.n_threads)
 
-    def dense(self) -> np.ndarray:
-        """Return the whole matrix, (n, m)."""
-        if not self._symmetric:
-            return self.block(None)
-        return self._one_sample(self._arguments(None, None))
+    def dense(self, out: np.ndarray | None = None) -> np.ndarray:
+        """Return the whole matrix, (n, m).
 
-    def _one_sample(self, args: tuple) -> np.ndarray:
-        n = args[0].shape[0]
-        out = np.empty((n, n), self.dtype)
-        # Early rows are longer: small pieces balance the threads.
-        self._run(
-            n,
-            n,
-            lambda a, b: _gram.dense_rows(*args, a, b, True, out),
-            width=_gram.ROWS,
-        )
-        return out
+        ``out`` is filled where given: a contiguous (n, m) array of the operator's
+        dtype. Writing to memory used before takes half the time of fresh memory.
+        """
+        points = self._select(None, None)
+        return self._dense(*points, self._symmetric, out)
 
-    def block(
-        self, rows: ArrayLike | None, columns: ArrayLike | None = None
-    ) -> np.ndarray:
+    def block(self, rows: Selection, columns: Selection = None) -> np.ndarray:
         """Return the rows (and columns) with the given indices, densely.
 
         Indices, a boolean mask or a slice; None is all. Where ``columns is rows`` on
         one sample the block is exactly symmetric and half of it is computed.
         """
-        args = self._arguments(rows, columns)
-        if self._symmetric and rows is not None and columns is rows:
-            return self._one_sample(args)
-        n, m = args[0].shape[0], args[1].shape[0]
-        out = np.empty((n, m), self.dtype)
-        self._run(n, m, lambda a, b: _gram.dense_rows(*args, a, b, False, out))
+        one_sample = self._symmetric and rows is not None and columns is rows
+        return self._dense(*self._select(rows, columns), one_sample)
+
+    def _dense(
+        self,
+        n: int,
+        m: int,
+        points: _gram.Points,
+        one: bool,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
+        table = _gram.table(self._program, points)
+        out = np.empty((n, m), self.dtype) if out is None else out
+        if (
+            out.shape != (n, m)
+            or out.dtype != self.dtype
+            or not (out.flags.c_contiguous and out.flags.writeable)
+        ):
+            raise ValueError(
+                f"out must be a writeable, C-contiguous array of shape ({n}, {m}) and "
+                f"dtype {self.dtype}, got {out.shape} of {out.dtype}."
+            )
+        flat = out.reshape(-1)
+        self._run(
+            n,
+            m,
+            lambda a, b: _gram.dense_rows(table, a, b, m, one, flat),
+            # Early rows of one sample are longer: small pieces balance the threads.
+            _gram.ROWS if one else None,
+        )
         return out
 
-    def matvec(self, v: ArrayLike, columns: ArrayLike | None = None) -> np.ndarray:
-        """Return ``K[:, columns] @ v`` for v of shape (m,) or (m, k), in float64."""
-        # A copy: compiled code would treat a read-only array as another type.
-        v = np.array(v, dtype=self.dtype, order="C")
-        args = self._arguments(None, columns)
-        n, m = args[0].shape[0], args[1].shape[0]
+    def matvec(
+        self,
+        v: ArrayLike,
+        columns: Selection = None,
+        rows: Selection = None,
+    ) -> np.ndarray:
+        """Return ``K[rows][:, columns] @ v`` for v of shape (m,) or (m, k), in float64.
+
+        Indices, a boolean mask or a slice; None is all. m is the number of columns.
+        """
+        n, m, points = self._select(rows, columns)
+        V = self._vectors(v, m)
+        if self._symmetric and columns is rows and len(V) <= _symmetric.MAX_VECTORS:
+            out = self._half_product(n, points, V)
+        else:
+            out = np.zeros((len(V), n))
+            table = _gram.table(self._program, points)
+            self._run(n, m, lambda a, b: _gram.matmat_rows(table, a, b, m, V, out))
+        return np.ascontiguousarray(out.T) if np.ndim(v) == 2 else out[0]
+
+    def _half_product(self, n: int, points: _gram.Points, V: np.ndarray) -> np.ndarray:
+        """Return ``K @ V.T`` (k, n) of one sample from the values below the diagonal.
+
+        The pieces depend on n alone, so the bits do not depend on the threads.
+        """
+        table = _gram.table(self._program, points)
+        pieces = max(1, min(_symmetric.PIECES, -(-n // _gram.ROWS)))
+        parts = np.zeros((pieces, len(V), n))
+        run_pieces(
+            pieces,
+            lambda p: _symmetric.symmetric_piece(table, p, pieces, n, V, parts),
+            values=n * n // 2,
+            n_threads=self.n_threads,
+        )
+        return parts.sum(axis=0)
+
+    def matvec_grid(
+        self,
+        v: ArrayLike,
+        bandwidths: ArrayLike,
+        columns: Selection = None,
+        rows: Selection = None,
+    ) -> np.ndarray:
+        """Return ``K_h[rows][:, columns] @ v`` for every bandwidth h, in one pass.
+
+        Distances are computed once for all bandwidths and no matrix is formed: time
+        O(n m (d + H)), memory O((n + m) d + n k H) for H bandwidths.
+
+        Parameters
+        ----------
+        v : array-like of shape (m,) or (m, k)
+            m is the number of columns.
+        bandwidths : array-like of shape (H,)
+            Positive numbers that replace the kernel's own bandwidth.
+        columns, rows : array-like or None, default=None
+            Indices, a boolean mask or a slice; None is all.
+
+        Returns
+        -------
+        ndarray of shape (H, n) or (H, n, k)
+            In float64.
+
+        Raises
+        ------
+        ValueError
+            If the kernel is not a Gaussian, Laplace or Matern kernel with one
+            bandwidth (times a number), or if bandwidths are not positive.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from causalweights.kernels import Gaussian
+        >>> X, v = np.arange(6.0).reshape(3, 2), np.ones(3)
+        >>> grid = Gaussian().operator(X).matvec_grid(v, [1.0, 2.0])
+        >>> bool(np.allclose(grid[1], Gaussian(2.0)(X) @ v))
+        True
+        """
+        scales = radial_scales(self.spec, bandwidths).astype(self.dtype)
+        n, m, points = self._select(rows, columns)
+        V = self._vectors(v, m)
+        table = _gram.table(self._program, points)
+        out = np.zeros((len(scales), len(V), n))
+        self._run(n, m, lambda a, b: _columns.grid_rows(table, scales, a, b, m, V, out))
+        coef = self.spec.products[0][0]
+        out *= coef
+        if np.ndim(v) == 1:
+            return out[:, 0]
+        return np.ascontiguousarray(out.transpose(0, 2, 1))
+
+    def cell_means(self, labels: ArrayLike) -> np.ndarray:
+        """Return the mean column of every cell of a partition of the columns.
+
+        One pass, time O(n m d) and memory O(n C) for C cells.
+
+        Parameters
+        ----------
+        labels : array-like of shape (m,)
+            The cell of each column, integers 0 to C - 1; no cell may be empty.
+
+        Returns
+        -------
+        ndarray of shape (n, C)
+            ``K[:, labels == c].mean(axis=1)`` as column c, in float64.
+
+        Raises
+        ------
+        ValueError
+            If labels are no integers, negative, too few or leave a cell empty.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from causalweights.kernels import Linear
+        >>> X = np.array([[1.0], [2.0], [4.0]])
+        >>> Linear().operator(X).cell_means([0, 1, 1])
+        array([[ 1.,  3.],
+               [ 2.,  6.],
+               [ 4., 12.]])
+        """
+        labels = np.asarray(labels)
+        if labels.shape != (self.shape[1],) or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"labels must be {self.shape[1]} integers, one a column, got "
+                f"{labels.dtype} of shape {labels.shape}."
+            )
+        if labels.min(initial=0) < 0:
+            raise ValueError("labels must not be negative: number the cells from 0 on.")
+        counts = np.bincount(labels)
+        if np.any(counts == 0):
+            empty = int(np.flatnonzero(counts == 0)[0])
+            raise ValueError(f"cell {empty} has no columns: number cells without gaps.")
+        order = np.argsort(labels, kind="stable")
+        n, m, points = self._select(None, order)
+        table = _gram.table(self._program, points)
+        cells = labels[order].astype(np.int64)
+        out = np.zeros((n, len(counts)))
+        self._run(
+            n,
+            m,
+            lambda a, b: _columns.cell_rows(table, cells, a, b, points.rows, out),
+        )
+        out /= counts
+        return out
+
+    def _vectors(self, v: ArrayLike, m: int) -> np.ndarray:
+        """Return the vectors v (m,) or (m, k) as rows, padded to whole blocks."""
+        v = np.asarray(v, dtype=self.dtype)
         if v.ndim not in (1, 2) or v.shape[0] != m:
             raise ValueError(
                 f"v has shape {v.shape}, the operator {m} columns: pass ({m},) or "
                 f"({m}, k)."
             )
-        V = v.reshape(m, v.shape[1] if v.ndim == 2 else 1)
-        out = np.zeros((n, V.shape[1]))
-        self._run(
-            n,
-            m,
-            lambda a, b: _gram.matmat_rows(*args, a, b, V, out),
-            uses_blas=V.shape[1] > 1,
-        )
-        return out if v.ndim == 2 else out[:, 0]
+        return pad(v.T if v.ndim == 2 else v[None], step(self.dtype))
 
     def row_mean(self, weights: ArrayLike | None = None) -> np.ndarray:
         """Return the (weighted) mean of each row; weights are normalised to sum one."""
@@ -232,7 +351,7 @@ class GramOperator:
         """Return ``k(x_i, x_i)``, (n,); the operator must be of one sample."""
         if not self._symmetric:
             raise ValueError("the diagonal is defined for one sample (Y=None) only.")
-        inner = _squared_norms(self._rows.astype(np.float64))
+        inner = squared_norms(self._rows.astype(np.float64))
         origins = iter(self._norm_x.astype(np.float64))
         out = np.zeros(self.shape[0])
         for coef, terms in self.spec.products:
@@ -240,64 +359,19 @@ class GramOperator:
             for code, scale, first, second in terms:
                 if code == codes.ENERGY:
                     product *= next(origins)
-                elif code in _DOT_CODES:
+                elif code in DOT_CODES:
                     power = int(second) if code == codes.POLYNOMIAL else 1
                     product *= (scale * inner + first) ** power
             out += product
         return out
 
-    def low_rank(self, tol: float = 1e-4, rank: int = 400) -> LowRankFactor:
+    def low_rank(
+        self, tol: float = 1e-4, rank: int = 400, **options: Any
+    ) -> LowRankFactor:
         """Return a pivoted Cholesky factor: K is about ``factor @ factor.T``.
 
         Stops where the trace of the residual is at most ``tol`` times the trace of K,
-        or at ``rank`` columns.
+        or at ``rank`` columns. ``options`` are those of `pivoted_cholesky`: method,
+        block_size, dtype, random_state.
         """
-        return pivoted_cholesky(self, tol=tol, rank=rank)
-
-
-def _index(index: Any, size: int) -> np.ndarray:
-    """Return positions from indices, a boolean mask or a slice."""
-    if isinstance(index, slice):
-        return np.arange(size)[index]
-    index = np.asarray(index)
-    if index.size == 0 and index.dtype != bool:
-        index = index.astype(np.intp)
-    return np.atleast_1d(np.arange(size)[index])
-
-
-def _origin_norms(X: np.ndarray, origins: list) -> np.ndarray:
-    """Return the distance of each row to each energy term's origin, (a, n), a >= 1."""
-    if not origins:
-        return np.zeros((1, X.shape[0]), X.dtype)
-    norms = []
-    for origin in origins:
-        z = np.zeros(X.shape[1]) if origin is None else np.asarray(origin)
-        if z.shape != (X.shape[1],):
-            raise ValueError(
-                f"Energy(origin=...) has {z.size} entries, X has {X.shape[1]} columns."
-            )
-        norms.append(np.sqrt(_squared_norms(X - z.astype(X.dtype))))
-    return np.ascontiguousarray(norms)
-
-
-def _squared_norms(X: np.ndarray) -> np.ndarray:
-    return np.einsum("ij,ij->i", X, X)
-
-
-def _compile(spec: Spec, dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """Return the spec as flat arrays (codes, group, params, coefs)."""
-    term_codes, group, params, seen_energy = [], [], [], 0
-    for g, (_, terms) in enumerate(spec.products):
-        for code, scale, first, second in terms:
-            if code == codes.ENERGY:  # its first parameter indexes the norm rows
-                first, seen_energy = seen_energy, seen_energy + 1
-            term_codes.append(code)
-            group.append(g)
-            params.append((scale, first, second))
-    coefs = [c for c, _ in spec.products]
-    return (
-        np.asarray(term_codes, dtype=np.int64),
-        np.asarray(group, dtype=np.int64),
-        np.asarray(params, dtype=dtype).reshape(-1, 3),
-        np.asarray(coefs, dtype=dtype),
-    )
+        return pivoted_cholesky(self, tol=tol, rank=rank, **options)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from causalweights._numba import _profiles
+from causalweights._numba import _blocks, _pointers, _profiles
 
 # Rounding of the polynomial and of the final product: two units in the last place.
 EXP2_RTOL = {np.float64: 4e-16, np.float32: 3e-7}
@@ -24,21 +24,45 @@ DTYPES = [np.float64, np.float32]
 @njit
 def exp2_each(y, out):
     for j in range(y.shape[0]):
-        out[j] = _profiles._exp2(y[j])
+        out[j] = _blocks.exp2(y[j])
+
+
+@njit
+def one_strip(code, params, t, norms_x, norms_y, out):
+    width = t.shape[0] // 4
+    raw, x, y = (
+        _pointers.address(t),
+        _pointers.address(norms_x),
+        _pointers.address(norms_y),
+    )
+    values = _pointers.address(out)
+    _profiles.apply_profile(
+        code, params[0], params[1], params[2], raw, 0, width, values, 0, width, width,
+        x, 0, y, 0,
+    )  # fmt: skip
 
 
 def exp_minus(t):
-    out = np.empty_like(t)
-    _profiles.exp_tile(t, out)
-    return out
+    return profile(_profiles.GAUSSIAN, t)
 
 
 def profile(code, t, params=(1.0, 0.0, 0.0), norm_x=0.0, norm_y=None):
-    out = np.empty_like(t)
-    norm_y = np.zeros_like(t) if norm_y is None else norm_y
-    row = np.array(params, dtype=t.dtype)
-    _profiles.apply_profile(code, row, t, t.dtype.type(norm_x), norm_y, out)
-    return out
+    """Return the values of a row of t, which is the first of a strip's four."""
+    width = -(-len(t) // 64) * 64
+    strip, norms = np.zeros((4, width), t.dtype), np.zeros(width, t.dtype)
+    strip[0, : len(t)] = t
+    norms[: len(t)] = 0.0 if norm_y is None else norm_y
+    out = np.full_like(strip, np.nan)
+    one_strip(
+        code,
+        np.array(params, dtype=t.dtype),
+        strip.reshape(-1),
+        np.full(4, norm_x, t.dtype),
+        norms,
+        out.reshape(-1),
+    )
+    assert np.all(np.isfinite(out))
+    return out[0, : len(t)]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -96,7 +120,7 @@ def test_every_length_of_tile_is_filled(dtype, size):
 def test_result_keeps_the_dtype(dtype):
     @njit
     def value(y):
-        return _profiles._exp2(y)
+        return _blocks.exp2(y)
 
     signature = value.overloads if value(dtype(-1.5)) else {}
     (compiled,) = signature.values()
@@ -107,14 +131,14 @@ def test_result_keeps_the_dtype(dtype):
 def test_single_precision_exponential_stays_in_narrow_registers():
     # Widening to float64 or int64 in the loop would give half the speed, or, with a
     # shift of the wrong width, a wrong result.
-    @njit(fastmath=_profiles.FAST)
-    def tile(t, out):
+    @njit
+    def each(t, out):
         for j in range(t.shape[0]):
-            out[j] = _profiles._exp2(-t[j])
+            out[j] = _blocks.exp2(-t[j])
 
     t = np.linspace(0, 10, 64).astype(np.float32)
-    tile(t, np.empty_like(t))
-    (code,) = tile.inspect_llvm().values()
+    each(t, np.empty_like(t))
+    (code,) = each.inspect_llvm().values()
     assert "fpext" not in code
     assert "fptrunc" not in code
 

@@ -1,7 +1,9 @@
 """The median-distance rule against brute force."""
 
+import numba
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
 from causalweights.kernels import median_distance
 from causalweights.kernels._bandwidth import EXACT_ROWS, SAMPLED_ROWS
@@ -72,3 +74,46 @@ def test_refuses_what_has_no_pairs(X):
 def test_refuses_an_unknown_metric():
     with pytest.raises(ValueError, match="nonsense"):
         median_distance(np.ones((3, 1)), "nonsense")
+
+
+@pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean", "cityblock"])
+@pytest.mark.parametrize("d", [1, 4, 50])
+def test_many_rows_match_the_sorted_distances(metric, d, rng):
+    # Several tiles and pieces; integers make ties.
+    X = rng.integers(0, 9, size=(700, d)).astype(float)
+    expected = np.median(pdist(X, metric=metric))
+    assert median_distance(X, metric) == pytest.approx(expected, rel=RTOL)
+    X = rng.normal(size=(701, d)) * 1e-9 + 5.0
+    expected = np.median(pdist(X, metric=metric))
+    assert median_distance(X, metric) == pytest.approx(expected, rel=RTOL)
+
+
+@pytest.mark.parametrize("scale", [1e-160, 1e-30, 1e30, 1e150])
+def test_very_small_and_large_distances(scale, rng):
+    X = rng.normal(size=(50, 2))
+    expected = scale * median_distance(X, "cityblock")
+    assert median_distance(scale * X, "cityblock") == pytest.approx(expected, rel=RTOL)
+
+
+def test_middle_of_two_far_apart_groups():
+    # The two middle distances lie in bins with empty ones between them.
+    X = np.array([[0.0], [1.0], [1e6], [1e6 + 1], [3e6]])
+    for rows in (X, X[:4]):
+        expected = np.median(pdist(rows))
+        assert median_distance(rows, "euclidean") == pytest.approx(expected, rel=RTOL)
+
+
+def test_threads_do_not_matter(rng):
+    X = rng.normal(size=(900, 3))
+    before = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        one = median_distance(X)
+    finally:
+        numba.set_num_threads(before)
+    assert median_distance(X) == one
+
+
+def test_refuses_nan():
+    with pytest.raises(ValueError, match="contain NaN or infinity"):
+        median_distance([[0.0], [np.nan], [1.0]])
