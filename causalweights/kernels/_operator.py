@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from causalweights._numba import _columns, _gram, _symmetric
 from causalweights._numba import _profiles as codes
@@ -96,6 +97,10 @@ class GramOperator:
                 if self._symmetric
                 else (Y - center).astype(self.dtype, copy=False)
             )
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Compute what follows from rows and columns in the operator's precision."""
         self._panel = pack_columns(self._columns)
         self._sq_x = squared_norms(self._rows)
         self._sq_y = self._sq_x if self._symmetric else squared_norms(self._columns)
@@ -364,6 +369,24 @@ class GramOperator:
                     product *= (scale * inner + first) ** power
             out += product
         return out
+
+    def astype(self, dtype: DTypeLike) -> GramOperator:
+        """Return the same operator in float32 or float64."""
+        dtype = np.dtype(dtype)
+        if dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be float32 or float64, got {dtype}.")
+        other = copy(self)
+        other.dtype = dtype
+        # Converted as they are, centred or not: distances to an origin are kept.
+        other._rows = self._rows.astype(dtype)
+        other._norm_x = self._norm_x.astype(dtype)
+        if self._symmetric:
+            other._columns, other._norm_y = other._rows, other._norm_x
+        else:
+            other._columns = self._columns.astype(dtype)
+            other._norm_y = self._norm_y.astype(dtype)
+        other._prepare()
+        return other
 
     def low_rank(
         self, tol: float = 1e-4, rank: int = 400, **options: Any

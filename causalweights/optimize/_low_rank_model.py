@@ -59,14 +59,14 @@ class LowRankModel:
     def rank(self) -> int:
         return self.factor.shape[1]
 
-    def project(self, v: FloatArray) -> FloatArray:
-        """Return L'v, (r,), summed in double precision across pieces."""
-        total = np.zeros(self.rank)
-        rows = np.flatnonzero(v)
-        for piece in _pieces(rows):
-            part = v[piece].astype(self.factor.dtype)
-            total += part @ self.factor[piece]
-        return total
+    def project(self, values: FloatArray) -> FloatArray:
+        """Return L'values, values (n,) or (n, k), in double precision across pieces."""
+        total = np.zeros((*values.shape[1:], self.rank))
+        # Slices, not the rows in use: copying rows costs more than zeros do.
+        for start in range(0, len(values), PIECE):
+            part = values[start : start + PIECE].astype(self.factor.dtype)
+            total += part.T @ self.factor[start : start + PIECE]
+        return total.T
 
     def expand(self, t: FloatArray) -> FloatArray:
         """Return L t, (n,)."""
@@ -94,16 +94,6 @@ class LowRankModel:
                 self._gram += part.T @ part
             else:
                 self._gram -= part.T @ part
-
-    def columns(self, values: FloatArray, inside: NDArray[np.bool_]) -> FloatArray:
-        """Return L'diag(1/d) values over the rows `inside`, values (n, k)."""
-        total = np.zeros((self.rank, values.shape[1]))
-        for piece in _pieces(np.flatnonzero(inside)):
-            part = (values[piece] / self.diagonal[piece, None]).astype(
-                self.factor.dtype
-            )
-            total += self.factor[piece].T @ part
-        return total
 
 
 def _pieces(rows: IntArray) -> list[IntArray]:
@@ -173,7 +163,7 @@ class _Dual:
         # A group without free rows has a flat level: any curvature makes it move.
         corner = np.diag(np.maximum(self.simplices.sums(weight), self.least))
         E = (labels[:, None] == np.arange(self.mass.size)).astype(np.float64)
-        border = model.columns(E, inside)
+        border = model.project(E * weight[:, None])
         try:
             factor = cho_factor(H, lower=True, overwrite_a=True, check_finite=False)
             solved = cho_solve(

@@ -28,7 +28,7 @@ from causalweights.optimize._problem import Outcome, Simplices
 # Points whose hull is searched: the current one and the last proposals.
 MEMORY = 8
 # A model counts as minimised when at most this share of its rows still changes sides.
-SETTLED = 2e-3
+SETTLED = 1e-3
 # Relative gap from which set changes converge faster than further models.
 CLOSE = 1e-3
 # Models give way to set changes when this many rounds do not halve the gap.

@@ -556,3 +556,19 @@ def test_the_constructor_compares_columns_as_well():
 def test_refuses_indices_out_of_range(index):
     with pytest.raises(IndexError):
         Gaussian(1.0).operator(TALL).block(index)
+
+
+@pytest.mark.parametrize("d", [3, 30])
+@pytest.mark.parametrize("kernel", [Energy(), Energy(origin=None), Gaussian(4.0)])
+def test_other_precision_is_the_same_operator(kernel, d):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(3.0, 1.0, (40, d)), rng.normal(3.0, 1.0, (30, d))
+    for operator in (kernel.operator(X), kernel.operator(X, Y)):
+        single = operator.astype(np.float32)
+        assert single.dtype == np.float32
+        assert single.dense().dtype == np.float32
+        np.testing.assert_allclose(single.dense(), operator.dense(), atol=2e-5)
+        back = single.astype(np.float64).dense()
+        np.testing.assert_allclose(back, operator.dense(), atol=2e-5)
+    with pytest.raises(ValueError, match="float32 or float64"):
+        operator.astype(int)
