@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
 from causalweights._typing import FloatArray, IntArray
-from causalweights.kernels import GramOperator, Kernel
+from causalweights.kernels import GramOperator, Kernel, LowRankFactor
 from causalweights.optimize import SimplexQPResult, simplex_qp
 
 # Above this many source rows the solver prices columns; nearest neighbours of the
@@ -45,18 +45,43 @@ class BetweenArms:
         """Return the whole coupled matrix."""
         return self.block(None)
 
-    def matvec(self, v: ArrayLike, columns: Any = None) -> np.ndarray:
-        """Return the coupled matrix (its given columns) times v."""
+    def matvec(self, v: ArrayLike, columns: Any = None, rows: Any = None) -> np.ndarray:
+        """Return the coupled matrix (its given rows and columns) times v."""
         v = np.asarray(v, dtype=np.float64)
         codes = self._codes if columns is None else self._codes[columns]
         split = np.zeros((len(v), len(self._coupling)))
         split[np.arange(len(v)), codes] = v
-        products = self._operator.matvec(split, columns)
-        return np.einsum("ia,ia->i", products, self._coupling[self._codes])
+        products = self._operator.matvec(split, columns, rows)
+        own = self._codes if rows is None else self._codes[rows]
+        return np.einsum("ia,ia->i", products, self._coupling[own])
 
     def diagonal(self) -> np.ndarray:
         """Return the diagonal of the coupled matrix."""
         return self._operator.diagonal() * self._coupling[0, 0]
+
+    def low_rank(self, *, rank: int, **options: Any) -> LowRankFactor:
+        """Return a factor of rank at most ``rank``, from one of the Gram matrix.
+
+        With coupling C = BB', rows of arm a are those of the plain factor times row a
+        of B: an entry is the product of C's and K's, as is the residual's diagonal.
+        """
+        arms = len(self._coupling)
+        plain = self._operator.low_rank(rank=max(1, rank // arms), **options)
+        root = np.linalg.cholesky(self._coupling)[self._codes].astype(
+            plain.factor.dtype
+        )
+        wide = root[:, :, None] * plain.factor[:, None, :]
+        scale = self._coupling[0, 0]
+        return LowRankFactor(
+            wide.reshape(len(root), -1), plain.pivots, scale * plain.residual,
+            plain.trace_error,
+        )  # fmt: skip
+
+    def astype(self, dtype: Any) -> BetweenArms:
+        """Return the same operator in another precision."""
+        return BetweenArms(
+            self._operator.astype(dtype), self._codes, len(self._coupling)
+        )
 
 
 def solve_single(

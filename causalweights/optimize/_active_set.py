@@ -16,61 +16,78 @@ from scipy.linalg import LinAlgError
 from causalweights.optimize._certificate import (
     ROUNDING_UNITS,
     FloatArray,
-    IntArray,
     rounding_level,
 )
-from causalweights.optimize._factor import (
-    BorderedFactor,
-    RefinedFactor,
-    default_shift,
-    lift,
+from causalweights.optimize._factor import Bordered
+from causalweights.optimize._moments import MOMENT_ACCURACY, Moments
+from causalweights.optimize._problem import (
+    FreeFactory,
+    OnSimplices,
+    Outcome,
+    QuadraticProgram,
+    feasible,
 )
-from causalweights.optimize._problem import DenseQP, Outcome
 
 AT_ZERO, FREE, AT_UPPER = np.int8(-1), np.int8(0), np.int8(1)
+# The sides of a moment's interval; FREE is strictly between them.
+AT_LOW, AT_HIGH = AT_ZERO, AT_UPPER
 # Steps without a new smallest number of set changes before giving up.
 PATIENCE = 8
 # A step frees at most as many rows as stay free, or this number: a sparse optimum
 # would otherwise be overshot in both directions in turn.
 SMALLEST_RELEASE = 64
+# Standardized moments within this of a side count as on it.
+MOMENT_ROUNDING = 1e-12
+SINGULAR = "the free block is singular"
 EPS = float(np.finfo(np.float64).eps)
-# A single precision factor pays from this size on, and while the free rows are most
-# of all rows, so that its exact products can use K without a copy.
-SINGLE_ROWS, SINGLE_SHARE = 5000, 0.6
+
+Sets = NDArray[np.int8]
 
 
 def solve_active_set(
-    problem: DenseQP, start: FloatArray | None = None, max_iter: int = 100
+    problem: QuadraticProgram,
+    start: FloatArray | None = None,
+    max_iter: int = 100,
+    tight: Sets | None = None,
 ) -> Outcome:
     """Solve the canonical problem by set changes, from all rows free or from `start`.
 
-    Returns an unfinished outcome, with the reason, when the free block is singular,
-    when a set returns, or when the number of changes stops falling.
+    `tight` says on which side of its interval each moment starts. Returns an unfinished
+    outcome, with the reason, when the free block is singular, when a set returns, or
+    when the number of changes stops falling.
     """
     sets = initial_sets(problem, start)
+    tight = initial_tight(problem.moments, start) if tight is None else tight
     seen: set[int] = set()
     fewest, stalled = problem.q.size + 1, 0
-    factory = FreeFactory(problem)
-    v = problem.simplices.interior()
+    systems = problem.free_systems()
+    v, lam = problem.simplices.interior(), None
+
+    def ended(step: int, reason: str, finished: bool = False) -> Outcome:
+        point = feasible(problem, v)
+        return Outcome(point, step, finished, "active_set", reason, lam)
+
     for step in range(1, max_iter + 1):
-        seen.add(hash(sets.tobytes()))
-        solution = _solve_on_sets(factory, sets)
-        if solution is None:
-            return _unfinished(problem, v, step, "the free block is singular")
-        v, gradient, multipliers = solution
-        changed, sets = next_sets(problem, sets, v, gradient, multipliers)
+        seen.add(hash(sets.tobytes() + tight.tobytes()))
+        solution = _solve_on_sets(problem, systems, sets, tight)
+        if isinstance(solution, str):
+            return ended(step, solution)
+        v, priced, levels, lam = solution
+        changed, sets = next_sets(problem, sets, v, priced, levels)
+        if problem.moments is not None and lam is not None:
+            moved, tight = next_tight(problem, tight, v, priced, lam)
+            changed += moved
         if changed == 0:
-            feasible = problem.simplices.repair(v)
-            return Outcome(feasible, step, True, "active_set", "sets repeated")
-        if hash(sets.tobytes()) in seen:
-            return _unfinished(problem, v, step, "the sets cycled")
+            return ended(step, "sets repeated", finished=True)
+        if hash(sets.tobytes() + tight.tobytes()) in seen:
+            return ended(step, "the sets cycled")
         fewest, stalled = (changed, 0) if changed < fewest else (fewest, stalled + 1)
         if stalled >= PATIENCE:
-            return _unfinished(problem, v, step, "set changes stopped falling")
-    return _unfinished(problem, v, max_iter, "step limit")
+            return ended(step, "set changes stopped falling")
+    return ended(max_iter, "step limit")
 
 
-def initial_sets(problem: DenseQP, start: FloatArray | None) -> NDArray[np.int8]:
+def initial_sets(problem: QuadraticProgram, start: FloatArray | None) -> Sets:
     """Code every row as free, at zero or at its upper bound."""
     sets = np.full(problem.q.size, FREE, dtype=np.int8)
     if start is None:
@@ -84,14 +101,30 @@ def initial_sets(problem: DenseQP, start: FloatArray | None) -> NDArray[np.int8]
     return sets
 
 
+def initial_tight(moments: Moments | None, start: FloatArray | None) -> Sets:
+    """Code every moment as free or on a side: the exact ones, and those of `start`."""
+    if moments is None:
+        return np.empty(0, dtype=np.int8)
+    tight = np.full(moments.low.size, FREE, dtype=np.int8)
+    if start is not None:
+        value = moments.C.T @ start
+        tight[value >= moments.high - MOMENT_ACCURACY] = AT_HIGH
+        tight[value <= moments.low + MOMENT_ACCURACY] = AT_LOW
+    tight[moments.exact] = AT_LOW
+    return tight
+
+
 def next_sets(
-    problem: DenseQP,
-    sets: NDArray[np.int8],
+    problem: OnSimplices,
+    sets: Sets,
     v: FloatArray,
     gradient: FloatArray,
     multipliers: FloatArray,
-) -> tuple[int, NDArray[np.int8]]:
-    """Move rows that break a sign condition; return their number and the new sets."""
+) -> tuple[int, Sets]:
+    """Move rows that break a sign condition; return their number and the new sets.
+
+    `gradient` is that of the objective less the moments at their multipliers.
+    """
     reduced = gradient - multipliers[problem.simplices.labels]
     # Multipliers within rounding of zero stay where they are, or ties flip for ever.
     level = rounding_level(gradient + problem.q, problem.q, EPS) / ROUNDING_UNITS
@@ -109,127 +142,109 @@ def next_sets(
     return int(np.count_nonzero(new != sets)), new
 
 
-class FreeFactory:
-    """Factors K + ridge on the free rows and remembers what worked.
+def next_tight(
+    problem: QuadraticProgram,
+    tight: Sets,
+    v: FloatArray,
+    gradient: FloatArray,
+    lam: FloatArray,
+) -> tuple[int, Sets]:
+    """Free moments with a multiplier of the wrong sign; hold those too far."""
+    moments = problem.moments
+    assert moments is not None
+    level = rounding_level(gradient + problem.q, problem.q, EPS)
+    value = moments.C.T @ v
+    new = tight.copy()
+    new[(tight == AT_LOW) & (lam < -level)] = FREE
+    new[(tight == AT_HIGH) & (lam > level)] = FREE
+    free = tight == FREE
+    new[free & (value < moments.low - MOMENT_ROUNDING)] = AT_LOW
+    new[free & (value > moments.high + MOMENT_ROUNDING)] = AT_HIGH
+    new[moments.exact] = AT_LOW
+    return int(np.count_nonzero(new != tight)), new
 
-    The matrix is lifted when it is definite only for sum-zero vectors, and factored in
-    single precision while that is accurate enough; what failed once is not tried again.
-    """
 
-    def __init__(self, problem: DenseQP) -> None:
-        self.problem = problem
-        self.shift = 0.0
-        self._single = True
-
-    def factor(
-        self, free: IntArray, E: FloatArray, r: FloatArray
-    ) -> BorderedFactor | None:
-        """Return the factor, or None when the block is numerically singular."""
-        n = self.problem.q.size
-        large = free.size >= max(SINGLE_ROWS, SINGLE_SHARE * n)
-        for single in (True, False) if self._single and large else (False,):
-            try:
-                return self._attempt(free, E, r, single)
-            except LinAlgError:
-                pass
-            if self.shift == 0.0:
-                self.shift = default_shift(self.problem.K)
-                try:
-                    return self._attempt(free, E, r, single)
-                except LinAlgError:
-                    self.shift = 0.0
-            self._single = False
-        return None
-
-    def _attempt(
-        self, free: IntArray, E: FloatArray, r: FloatArray, single: bool
-    ) -> BorderedFactor:
-        dtype = np.float32 if single else np.float64
-        A = free_block(self.problem, free, dtype)
-        lift(A, self.problem.simplices.labels[free], self.shift)
-        if not single:
-            return BorderedFactor(A, E, r)
-
-        def multiply(x: FloatArray) -> FloatArray:
-            full = np.zeros((self.problem.q.size, x.shape[1]))
-            full[free] = x
-            image = (self.problem.K @ full)[free]
-            image += self.problem.ridge[free, None] * x
-            return image + self.shift * (E @ (E.T @ x))
-
-        return RefinedFactor(A, E, r, multiply)
+def constraints(
+    problem: QuadraticProgram, tight: Sets
+) -> tuple[FloatArray, FloatArray, NDArray[np.intp]]:
+    """Return B (n, G + t), s with B'v = s, and the moments that are tight."""
+    simplices, moments = problem.simplices, problem.moments
+    if moments is None:
+        return simplices.indicator(), simplices.mass, np.empty(0, dtype=np.intp)
+    held = np.flatnonzero(tight != FREE)
+    side = np.where(tight[held] == AT_LOW, moments.low[held], moments.high[held])
+    B = np.column_stack([simplices.indicator(), moments.C[:, held]])
+    return B, np.append(simplices.mass, side), held
 
 
 def _solve_on_sets(
-    factory: FreeFactory, sets: NDArray[np.int8]
-) -> tuple[FloatArray, FloatArray, FloatArray] | None:
-    """Minimise over the free rows; return (v, gradient, multipliers)."""
-    problem = factory.problem
+    problem: QuadraticProgram, systems: FreeFactory, sets: Sets, tight: Sets
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray | None] | str:
+    """Minimise over the free rows with the tight moments as equations.
+
+    Returns v, the gradient less the moments at their multipliers, the multipliers of
+    the groups and those of all moments; or the reason why there is no such point.
+    """
     simplices = problem.simplices
+    n_groups = simplices.mass.size
     free = np.flatnonzero(sets == FREE)
-    E = simplices.restrict(free).indicator()
-    if np.any(E.sum(axis=0) == 0.0):
-        return None
+    B, s, held = constraints(problem, tight)
+    on_free = B[free]
+    if np.any(on_free[:, :n_groups].sum(axis=0) == 0.0):
+        return "a group has no free row"
     v = np.zeros(problem.q.size)
     at_upper = sets == AT_UPPER
     v[at_upper] = simplices.upper[at_upper]
     rhs = problem.q[free]
     if at_upper.any():
-        rhs = rhs - (problem.K @ v)[free]
-    factor = factory.factor(free, E, rhs)
+        rhs = rhs - problem.product(v)[free]
+    factor = systems.factor(free, on_free, rhs)
     if factor is None:
-        return None
-    missing = simplices.mass - simplices.sums(v)
+        return SINGULAR
+    missing = s - B.T @ v
     try:
-        v[free], lifted = factor.solve_first(missing)
-        multipliers = lifted - factory.shift * missing
-        return _refine(problem, factor, free, v, multipliers)
+        v[free], y = factor.solve_first(missing)
+        y[:n_groups] -= systems.shift * missing[:n_groups]
+        refined = _refine(problem, factor, free, (on_free, B, s), v, y)
     except LinAlgError:
-        return None
+        return SINGULAR
+    if refined is None:
+        return SINGULAR
+    if problem.moments is None:
+        return *refined, None
+    v, gradient, y = refined
+    if np.abs(B.T @ v - s).max() > MOMENT_ACCURACY:
+        return "the free rows cannot meet the moments"
+    lam = np.zeros(problem.moments.low.size)
+    lam[held] = y[n_groups:]
+    return v, gradient - B[:, n_groups:] @ y[n_groups:], y[:n_groups], lam
 
 
 def _refine(
-    problem: DenseQP,
-    factor: BorderedFactor,
-    free: IntArray,
+    problem: QuadraticProgram,
+    factor: Bordered,
+    free: NDArray[np.intp],
+    border: tuple[FloatArray, FloatArray, FloatArray],
     v: FloatArray,
-    multipliers: FloatArray,
+    y: FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray] | None:
     """Apply iterative refinement until the free gradient is flat to rounding."""
-    simplices = problem.simplices
-    labels = simplices.labels[free]
+    on_free, B, s = border
     gradient = problem.gradient(v)
     for _ in range(3):
-        residual = gradient[free] - multipliers[labels]
+        residual = gradient[free] - on_free @ y
         level = rounding_level(gradient + problem.q, problem.q, EPS)
         if not np.isfinite(level):
             return None
-        if np.max(np.abs(residual)) <= level:
+        missed = s - B.T @ v
+        # A small ridge makes large terms cancel in the constraints as well.
+        met = problem.moments is None or np.abs(missed).max() <= MOMENT_ROUNDING
+        if met and np.max(np.abs(residual)) <= level:
             break
         # The missing mass is of rounding size, so the lift does not touch the
         # multipliers here.
-        change, lifted = factor.solve(-residual, simplices.mass - simplices.sums(v))
+        change, more = factor.solve(-residual, missed)
         v[free] += change
-        multipliers = multipliers + lifted
+        y = y + more
         gradient = problem.gradient(v)
-    return v, gradient, multipliers
-
-
-def free_block(
-    problem: DenseQP, free: IntArray, dtype: type[np.floating] = np.float64
-) -> NDArray:
-    """Copy K + diag(ridge) on the free rows."""
-    if free.size == problem.q.size:
-        A = np.array(problem.K, dtype=dtype, order="C")
-    else:
-        A = np.empty((free.size, free.size), dtype=dtype)
-        # In strips, so that a single precision copy needs no double precision one.
-        for i in range(0, free.size, 512):
-            A[i : i + 512] = problem.K[np.ix_(free[i : i + 512], free)]
-    A.flat[:: free.size + 1] += problem.ridge[free]
-    return A
-
-
-def _unfinished(problem: DenseQP, v: FloatArray, step: int, reason: str) -> Outcome:
-    feasible = problem.simplices.repair(v)
-    return Outcome(feasible, step, False, "active_set", reason)
+    return v, gradient, y

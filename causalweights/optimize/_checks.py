@@ -9,9 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from causalweights.optimize._certificate import FloatArray, IntArray
+from causalweights.optimize._moments import CheckedMoments
 from causalweights.optimize._problem import ArrayOperator, SymmetricOperator
 
-SOLVERS = ("auto", "active_set", "interior_point", "working_set")
+SOLVERS = (
+    "auto",
+    "active_set",
+    "interior_point",
+    "working_set",
+    "proximal_newton",
+)
 SAMPLED_ROWS = 256
 # Sums of bounds are compared with one up to their own rounding.
 SUM_TOLERANCE = 1e-12
@@ -29,6 +36,7 @@ class CheckedQP:
     labels : (n,) int, group of each row
     start : (n,) float or None
     working_set : (m,) int or None
+    moments : constraints on weighted moments, or None
     """
 
     operator: SymmetricOperator
@@ -39,6 +47,7 @@ class CheckedQP:
     upper: FloatArray
     start: FloatArray | None
     working_set: IntArray | None
+    moments: CheckedMoments | None = None
 
     @property
     def n_groups(self) -> int:
@@ -55,8 +64,12 @@ def check_problem(
     solver: str,
     tol: float,
     max_iter: int,
+    max_time: float | None,
     start: ArrayLike | None,
     working_set: ArrayLike | None,
+    moments: ArrayLike | None = None,
+    moment_targets: ArrayLike | None = None,
+    moment_tol: ArrayLike = 0.0,
 ) -> CheckedQP:
     """Check every argument of `simplex_qp` and bring it to canonical shape."""
     if solver not in SOLVERS:
@@ -65,6 +78,10 @@ def check_problem(
         raise ValueError(f"tol must be positive, got {tol!r}.")
     if max_iter < 1:
         raise ValueError(f"max_iter must be at least 1, got {max_iter!r}.")
+    if max_time is not None and not max_time > 0.0:
+        raise ValueError(
+            f"max_time must be positive seconds or None, got {max_time!r}."
+        )
     operator = _check_matrix(K)
     n = operator.shape[0]
     labels = check_groups(groups, n)
@@ -87,7 +104,53 @@ def check_problem(
         upper=high,
         start=start,
         working_set=working_set,
+        moments=check_moments(
+            moments, moment_targets, moment_tol, n, int(labels.max()) + 1
+        ),
     )
+
+
+def check_moments(
+    moments: ArrayLike | None,
+    targets: ArrayLike | None,
+    tol: ArrayLike,
+    n: int,
+    n_groups: int,
+) -> CheckedMoments | None:
+    """Check the moment constraints and give every group its own targets."""
+    if moments is None:
+        if targets is not None:
+            raise ValueError("moment_targets needs moments, the columns to weight.")
+        return None
+    if targets is None:
+        raise ValueError("moments needs moment_targets, their weighted means.")
+    A = np.asarray(moments, dtype=np.float64)
+    if A.ndim != 2 or A.shape[0] != n:
+        raise ValueError(f"moments must have shape ({n}, p), got {A.shape}.")
+    p = A.shape[1]
+    b = np.asarray(targets, dtype=np.float64)
+    if b.shape not in ((p,), (n_groups, p)):
+        raise ValueError(
+            f"moment_targets must have shape ({p},) or ({n_groups}, {p}), "
+            f"got {b.shape}."
+        )
+    width = np.asarray(tol, dtype=np.float64)
+    if width.shape not in ((), (p,), (n_groups, p)):
+        raise ValueError(
+            f"moment_tol must be a number or have shape ({p},) or ({n_groups}, {p}), "
+            f"got {width.shape}."
+        )
+    for name, array in (("moments", A), ("moment_targets", b)):
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} contains NaN or infinity.")
+    if not np.all(width >= 0.0):
+        raise ValueError(
+            "moment_tol must be non-negative (infinite for no constraint)."
+        )
+    shape = (n_groups, p)
+    if p == 0:
+        return None
+    return CheckedMoments(A, np.broadcast_to(b, shape), np.broadcast_to(width, shape))
 
 
 def _check_matrix(K: Any) -> SymmetricOperator:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
+from causalweights._blas import single_blas_thread
 from causalweights.optimize._certificate import FloatArray, IntArray
 from causalweights.optimize._low_rank_model import LowRankModel
 from causalweights.optimize._operator_qp import OperatorQP
+from causalweights.optimize._tall import tall_inner, tall_outer
 
 
 class Face:
@@ -30,7 +32,8 @@ class Face:
         inside = np.zeros(model.diagonal.size, dtype=bool)
         inside[rows] = True
         core = model.gram(inside) + np.eye(model.rank)
-        self._core = cho_factor(core, lower=True, overwrite_a=True)
+        with single_blas_thread:
+            self._core = cho_factor(core, lower=True, overwrite_a=True)
         self._simplices = problem.simplices.restrict(rows)
         self._E = self._simplices.indicator()
         self._counts = self._E.sum(axis=0)
@@ -39,11 +42,10 @@ class Face:
 
     def _apply(self, r: FloatArray) -> FloatArray:
         """Return the inverse of the model's Hessian on the rows times r (m, k)."""
-        L = self._factor
         z = self._inverse[:, None] * r
-        inner = cho_solve(self._core, np.asarray(L.T @ z.astype(L.dtype), np.float64))
-        back = np.asarray(L @ inner.astype(L.dtype), np.float64)
-        return z - self._inverse[:, None] * back
+        with single_blas_thread:
+            inner = cho_solve(self._core, tall_inner(self._factor, z))
+        return z - self._inverse[:, None] * tall_outer(self._factor, inner)
 
     def _precondition(self, r: FloatArray) -> FloatArray:
         z = self._apply(self._centered(r)[:, None])[:, 0]

@@ -1,7 +1,8 @@
 """Cholesky solution of the bordered systems shared by the solvers.
 
-[A  -E; E' 0][x; y] = [r; s] with A positive definite on sum-zero vectors of each
-group and E the (n, G) group indicator, by block elimination.
+[A  -B; B' D][x; y] = [r; s] with A positive definite on sum-zero vectors of each group
+and B the (n, G) group indicators, followed by the columns of moments where there are
+any, by block elimination.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ REFINEMENT_STEPS = 12
 REFINEMENT_TOLERANCE = 1e-13
 # Pivots whose squared ratio is below this carry no correct digit in double precision.
 PIVOT_RATIO = 1e-15
+# Directions of the constraints below this share of the largest carry no information.
+SCHUR_RATIO = 1e-13
 
 
 def lift(A: FloatArray, labels: IntArray, shift: float) -> None:
@@ -58,31 +61,33 @@ def cholesky(A: NDArray, ratio: float) -> tuple[NDArray, bool]:
     return factor
 
 
-class BorderedFactor:
-    """Factorisation of [A -E; E' 0]; A (n, n) is symmetric and is overwritten.
+class Bordered:
+    """Block elimination of [A -B; B' D] for any way of applying the inverse of A.
 
-    The first right side r (n,) is given at once, to be solved together with the
-    border. Raises LinAlgError when A is not numerically positive definite, judged by
-    the squared ratio of its pivots.
+    B (n, m) holds the group indicators first and then, if there are any, columns of
+    moments; D is diagonal, `corner` (m,), or zero. A subclass defines `_apply`.
     """
 
-    def __init__(
-        self, A: FloatArray, E: FloatArray, r: FloatArray, ratio: float = PIVOT_RATIO
-    ) -> None:
-        self._factor = cholesky(A, ratio)
-        self._set_border(E, r)
-
-    def _set_border(self, E: FloatArray, r: FloatArray) -> None:
-        self._E = E
-        solutions = self._apply(np.column_stack([E, r]))
-        self._border, self._first = solutions[:, :-1], solutions[:, -1]
-        self._schur = cho_factor(E.T @ self._border, lower=True)
-
     def _apply(self, r: FloatArray) -> FloatArray:
-        return cho_solve(self._factor, r, check_finite=False)
+        raise NotImplementedError
+
+    def _set_border(
+        self,
+        B: FloatArray,
+        r: FloatArray,
+        corner: FloatArray | None = None,
+        truncate: bool = False,
+    ) -> None:
+        self._B = B
+        solutions = self._apply(np.column_stack([B, r]))
+        self._border, self._first = solutions[:, :-1], solutions[:, -1]
+        schur = B.T @ self._border
+        if corner is not None:
+            schur.flat[:: schur.shape[0] + 1] += corner
+        self._schur = _truncated(schur) if truncate else _definite(schur)
 
     def solve(self, r: FloatArray, s: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return x, y with A x - E y = r and E'x = s."""
+        """Return x, y with A x - B y = r and B'x + D y = s."""
         return self._join(self._apply(r), s)
 
     def solve_first(self, s: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -90,11 +95,54 @@ class BorderedFactor:
         return self._join(self._first, s)
 
     def _join(self, x: FloatArray, s: FloatArray) -> tuple[FloatArray, FloatArray]:
-        y = cho_solve(self._schur, s - self._E.T @ x)
+        y = self._schur(s - self._B.T @ x)
         return x + self._border @ y, y
 
 
-class RefinedFactor(BorderedFactor):
+def _definite(schur: FloatArray) -> Callable[[FloatArray], FloatArray]:
+    factor = cho_factor(schur, lower=True)
+    return lambda s: cho_solve(factor, s)
+
+
+def _truncated(schur: FloatArray) -> Callable[[FloatArray], FloatArray]:
+    """Solve by the eigenvectors that carry information.
+
+    Moments may depend on each other on the rows that are free at the moment; then the
+    multipliers of least norm are taken, and the caller checks that s is met.
+    """
+    schur = 0.5 * (schur + schur.T)
+    root = np.sqrt(np.maximum(schur.diagonal(), np.finfo(np.float64).tiny))
+    values, vectors = np.linalg.eigh(schur / root / root[:, None])
+    kept = values > SCHUR_RATIO * values[-1]
+    vectors = vectors[:, kept] / root[:, None]
+    return lambda s: vectors @ ((vectors.T @ s) / values[kept])
+
+
+class BorderedFactor(Bordered):
+    """Factorisation of [A -B; B' D]; A (n, n) is symmetric and is overwritten.
+
+    The first right side r (n,) is given at once, to be solved together with the
+    border. Raises LinAlgError when A is not numerically positive definite, judged by
+    the squared ratio of its pivots.
+    """
+
+    def __init__(
+        self,
+        A: FloatArray,
+        B: FloatArray,
+        r: FloatArray,
+        ratio: float = PIVOT_RATIO,
+        corner: FloatArray | None = None,
+        truncate: bool = False,
+    ) -> None:
+        self._factor = cholesky(A, ratio)
+        self._set_border(B, r, corner, truncate)
+
+    def _apply(self, r: FloatArray) -> FloatArray:
+        return cho_solve(self._factor, r, check_finite=False)
+
+
+class RefinedFactor(Bordered):
     """The same from a single precision factor, refined to double precision.
 
     Half the time and memory of a double precision factor. Every solve runs conjugate
@@ -105,13 +153,14 @@ class RefinedFactor(BorderedFactor):
     def __init__(
         self,
         A: NDArray[Any],
-        E: FloatArray,
+        B: FloatArray,
         r: FloatArray,
         multiply: Callable[[FloatArray], FloatArray],
+        truncate: bool = False,
     ) -> None:
         self._factor = cholesky(A, float(np.finfo(np.float32).eps))
         self._multiply = multiply
-        self._set_border(E, r)
+        self._set_border(B, r, None, truncate)
 
     def _precondition(self, r: FloatArray) -> FloatArray:
         # Scaled per column: a residual near 1e-13 of tiny data would underflow.

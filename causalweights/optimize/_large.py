@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from causalweights.optimize._certificate import FloatArray, IntArray
 from causalweights.optimize._low_rank_model import LowRankModel
 from causalweights.optimize._operator_qp import OperatorQP
-from causalweights.optimize._problem import Outcome, Simplices, SymmetricOperator
+from causalweights.optimize._problem import (
+    FactoredOperator,
+    Outcome,
+    Simplices,
+    SubOperator,
+)
 from causalweights.optimize._proximal_newton import RelativeGap, solve_proximal_newton
 from causalweights.optimize._working_set import DenseSolver, solve_working_set
 
@@ -25,21 +29,10 @@ TRACE_TOLERANCE = 1e-6
 FLOOR = 1e-8
 
 
-class _Factor(Protocol):
-    factor: NDArray[Any]
-    residual: FloatArray
-
-
-class FactoredOperator(SymmetricOperator, Protocol):
-    """An operator that knows its low-rank factor and its single precision self."""
-
-    def low_rank(self, *, tol: float, rank: int, dtype: Any) -> _Factor: ...
-
-    def astype(self, dtype: Any) -> FactoredOperator: ...
-
-
 def is_factored(operator: Any) -> bool:
-    """Whether an operator offers what the large route needs beyond products."""
+    """Whether an operator is a `FactoredOperator`, or part of one."""
+    while isinstance(operator, SubOperator):
+        operator = operator.operator
     return hasattr(operator, "low_rank") and hasattr(operator, "astype")
 
 

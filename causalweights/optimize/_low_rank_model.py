@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from causalweights.optimize._certificate import FloatArray, IntArray
+from causalweights._blas import single_blas_thread
+from causalweights.optimize._certificate import FloatArray
 from causalweights.optimize._problem import Simplices
+from causalweights.optimize._tall import tall_gram, tall_inner, tall_outer
 
-# Rows are read in pieces, so that copies stay small beside the factor.
-PIECE = 8192
 # Rebuilding the matrix costs as much as exchanging this share of its rows.
 EXCHANGE = 0.5
 MAX_STEPS = 100
@@ -54,23 +54,19 @@ class LowRankModel:
         n, r = factor.shape
         self._gram = np.zeros((r, r))
         self._inside = np.zeros(n, dtype=bool)
+        self._weight = 1.0 / diagonal
 
     @property
     def rank(self) -> int:
         return self.factor.shape[1]
 
     def project(self, values: FloatArray) -> FloatArray:
-        """Return L'values, values (n,) or (n, k), in double precision across pieces."""
-        total = np.zeros((*values.shape[1:], self.rank))
-        # Slices, not the rows in use: copying rows costs more than zeros do.
-        for start in range(0, len(values), PIECE):
-            part = values[start : start + PIECE].astype(self.factor.dtype)
-            total += part.T @ self.factor[start : start + PIECE]
-        return total.T
+        """Return L'values, values (n,) or (n, k)."""
+        return tall_inner(self.factor, values)
 
     def expand(self, t: FloatArray) -> FloatArray:
         """Return L t, (n,)."""
-        return np.asarray(self.factor @ t.astype(self.factor.dtype), np.float64)
+        return tall_outer(self.factor, t)
 
     def gram(self, inside: NDArray[np.bool_]) -> FloatArray:
         """Return L'diag(1/d)L over the rows `inside`, from the last such matrix."""
@@ -78,26 +74,12 @@ class LowRankModel:
         leaving = np.flatnonzero(self._inside & ~inside)
         wanted = np.flatnonzero(inside)
         if entering.size + leaving.size > EXCHANGE * wanted.size:
-            self._gram[:] = 0.0
-            self._add(wanted, 1.0)
+            self._gram = tall_gram(self.factor, wanted, self._weight)
         else:
-            self._add(entering, 1.0)
-            self._add(leaving, -1.0)
+            self._gram += tall_gram(self.factor, entering, self._weight)
+            self._gram -= tall_gram(self.factor, leaving, self._weight)
         self._inside = inside.copy()
         return self._gram
-
-    def _add(self, rows: IntArray, sign: float) -> None:
-        for piece in _pieces(rows):
-            part = self.factor[piece]
-            part *= np.sqrt(1.0 / self.diagonal[piece])[:, None].astype(part.dtype)
-            if sign > 0:
-                self._gram += part.T @ part
-            else:
-                self._gram -= part.T @ part
-
-
-def _pieces(rows: IntArray) -> list[IntArray]:
-    return [rows[i : i + PIECE] for i in range(0, rows.size, PIECE)]
 
 
 @dataclass(slots=True, eq=False)
@@ -165,10 +147,10 @@ class _Dual:
         E = (labels[:, None] == np.arange(self.mass.size)).astype(np.float64)
         border = model.project(E * weight[:, None])
         try:
-            factor = cho_factor(H, lower=True, overwrite_a=True, check_finite=False)
-            solved = cho_solve(
-                factor, np.column_stack([border, -residual_t]), check_finite=False
-            )
+            with single_blas_thread:
+                factor = cho_factor(H, lower=True, overwrite_a=True, check_finite=False)
+                sides = np.column_stack([border, -residual_t])
+                solved = cho_solve(factor, sides, check_finite=False)
             schur = corner - border.T @ solved[:, :-1]
             dy = np.linalg.solve(schur, -residual_y + border.T @ solved[:, -1])
         except (LinAlgError, np.linalg.LinAlgError):

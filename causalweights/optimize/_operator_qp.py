@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causalweights.optimize._certificate import FloatArray, IntArray
-from causalweights.optimize._problem import Simplices, SymmetricOperator
+from causalweights.optimize._problem import FactoredOperator, Simplices
 
 # Gaps below this many units of single precision's rounding need double precision.
 SINGLE_UNITS = 64
@@ -28,8 +28,8 @@ class OperatorQP:
 
     def __init__(
         self,
-        operator: SymmetricOperator,
-        quick: SymmetricOperator,
+        operator: FactoredOperator,
+        quick: FactoredOperator,
         ridge: FloatArray,
         q: FloatArray,
         simplices: Simplices,

@@ -8,7 +8,7 @@ that an interior exists.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,11 @@ from causalweights.optimize._certificate import (
     bounded_gap,
     group_sums,
 )
+from causalweights.optimize._dense_systems import FreeSystems, NewtonSystems
+from causalweights.optimize._moments import Moments, restore
+
+if TYPE_CHECKING:
+    from causalweights.optimize._factor import Bordered
 
 # Relative error of a sum of weights that is put down to rounding.
 SUM_ROUNDING = 1e-14
@@ -38,6 +43,35 @@ class SymmetricOperator(Protocol):
     def matvec(self, v: FloatArray, columns: IntArray | None = None) -> NDArray: ...
 
     def diagonal(self) -> NDArray: ...
+
+
+class FactoredOperator(Protocol):
+    """What the large route needs beyond that: precision, and a low-rank factor.
+
+    `low_rank` returns an object with `factor` (n, r) and `residual` (n,), the diagonal
+    of what the factor leaves out.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def block(self, rows: IntArray, columns: IntArray | None = None) -> NDArray: ...
+
+    def matvec(
+        self,
+        v: FloatArray,
+        columns: IntArray | None = None,
+        rows: IntArray | None = None,
+    ) -> NDArray: ...
+
+    def diagonal(self) -> NDArray: ...
+
+    def astype(self, dtype: Any) -> FactoredOperator: ...
+
+    def low_rank(self, *, tol: float, rank: int, dtype: Any) -> Any: ...
 
 
 class ArrayOperator:
@@ -65,6 +99,14 @@ class ArrayOperator:
         return self.array.diagonal()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LowRankRows:
+    """Some rows of a low-rank factor (m, r) and of its residual diagonal (m,)."""
+
+    factor: NDArray
+    residual: FloatArray
+
+
 class SubOperator:
     """Rows and columns `rows` of an operator."""
 
@@ -78,9 +120,28 @@ class SubOperator:
         columns = rows if columns is None else columns
         return self.operator.block(self.rows[rows], self.rows[columns])
 
-    def matvec(self, v: FloatArray, columns: IntArray | None = None) -> NDArray:
+    def matvec(
+        self,
+        v: FloatArray,
+        columns: IntArray | None = None,
+        rows: IntArray | None = None,
+    ) -> NDArray:
         chosen = self.rows if columns is None else self.rows[columns]
-        return self.operator.matvec(v, columns=chosen)[self.rows]
+        if rows is None:
+            return self.operator.matvec(v, columns=chosen)[self.rows]
+        # The same object for both where it is: half of the matrix then suffices.
+        wanted = chosen if rows is columns else self.rows[rows]
+        factored: Any = self.operator
+        return factored.matvec(v, columns=chosen, rows=wanted)
+
+    def astype(self, dtype: Any) -> SubOperator:
+        factored: Any = self.operator
+        return SubOperator(factored.astype(dtype), self.rows)
+
+    def low_rank(self, **options: Any) -> LowRankRows:
+        factored: Any = self.operator
+        found = factored.low_rank(**options)
+        return LowRankRows(found.factor[self.rows], found.residual[self.rows])
 
     def diagonal(self) -> NDArray:
         return self.operator.diagonal()[self.rows]
@@ -142,6 +203,58 @@ class Simplices:
         return bounded_gap(gradient, v, self.labels, self.mass, self.upper)
 
 
+class FreeFactory(Protocol):
+    """Factors of the Hessian on the free rows; `shift` lifts it within groups."""
+
+    shift: float
+
+    def factor(
+        self, free: IntArray, B: FloatArray, r: FloatArray
+    ) -> Bordered | None: ...
+
+    def regularized(
+        self, free: IntArray, B: FloatArray, r: FloatArray
+    ) -> Bordered | None: ...
+
+
+class NewtonFactory(Protocol):
+    """Factors of K plus a positive diagonal, bordered by B, with a corner."""
+
+    def factor(
+        self, diagonal: FloatArray, B: FloatArray, corner: FloatArray | None
+    ) -> Bordered | None: ...
+
+
+class OnSimplices(Protocol):
+    """A problem with linear term q (n,) on a product of simplices."""
+
+    @property
+    def q(self) -> FloatArray: ...
+
+    @property
+    def simplices(self) -> Simplices: ...
+
+
+class QuadraticProgram(OnSimplices, Protocol):
+    """What the exact methods need of a canonical problem, dense or of low rank."""
+
+    @property
+    def ridge(self) -> FloatArray: ...
+
+    @property
+    def moments(self) -> Moments | None: ...
+
+    def product(self, v: FloatArray) -> FloatArray:
+        """K @ v, without the ridge."""
+        ...
+
+    def gradient(self, v: FloatArray) -> FloatArray: ...
+
+    def free_systems(self) -> FreeFactory: ...
+
+    def newton_systems(self) -> NewtonFactory: ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DenseQP:
     """Canonical problem with a dense K (n, n), ridge (n,) and q (n,)."""
@@ -150,6 +263,10 @@ class DenseQP:
     ridge: FloatArray
     q: FloatArray
     simplices: Simplices
+    moments: Moments | None = None
+
+    def product(self, v: FloatArray) -> FloatArray:
+        return self.K @ v
 
     def gradient(self, v: FloatArray) -> FloatArray:
         return self.K @ v + self.ridge * v - self.q
@@ -157,13 +274,48 @@ class DenseQP:
     def value(self, v: FloatArray, gradient: FloatArray) -> float:
         return 0.5 * float(v @ (gradient - self.q))
 
+    def free_systems(self) -> FreeSystems:
+        return FreeSystems(self)
+
+    def newton_systems(self) -> NewtonSystems:
+        return NewtonSystems(self)
+
+
+def feasible(problem: QuadraticProgram, v: FloatArray) -> FloatArray:
+    """Return a point next to v that meets the sums, the bounds and the moments."""
+    v = problem.simplices.repair(v)
+    if problem.moments is None:
+        return v
+    return restore(problem.simplices, problem.moments, v)
+
+
+def duality_gap(
+    problem: QuadraticProgram,
+    gradient: FloatArray,
+    v: FloatArray,
+    multipliers: FloatArray | None,
+) -> float:
+    """Bound on the excess of v over the minimum, from any multipliers of the moments.
+
+    For a feasible u, objective(u) >= objective(v) + gradient'(u - v), and
+    C'u in [low, high] bounds l'C'u from below by the side that the sign of l picks.
+    """
+    if problem.moments is None or multipliers is None:
+        return problem.simplices.gap(gradient, v)
+    priced = gradient - problem.moments.C @ multipliers
+    return problem.simplices.gap(priced, v) + problem.moments.excess(v, multipliers)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What a route returns: v (n,) feasible, steps taken, finished, why it ended."""
+    """What a route returns: v (n,) feasible, steps taken, finished, why it ended.
+
+    `multipliers` (m,) belong to the problem's moments.
+    """
 
     v: FloatArray
     n_iter: int
     finished: bool
     solver: str
     status: str
+    multipliers: FloatArray | None = None

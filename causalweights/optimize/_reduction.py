@@ -11,6 +11,9 @@ import numpy as np
 
 from causalweights.optimize._certificate import FloatArray, IntArray, group_sums
 from causalweights.optimize._checks import CheckedQP
+from causalweights.optimize._low_rank_qp import LowRankOperator
+from causalweights.optimize._moments import Moments, reduce_moments
+from causalweights.optimize._moments_feasible import check_ranges
 from causalweights.optimize._problem import (
     ArrayOperator,
     Simplices,
@@ -32,6 +35,8 @@ class Reduction:
     operator, ridge, q, simplices : the canonical problem on `rows`
     start : (m,) feasible warm start, or None
     working_set : int positions in `rows`, or None
+    moments : constraints on weighted moments of `rows`, or None
+    constant : objective of `base`, what this problem's lacks of the whole one's
     """
 
     base: FloatArray
@@ -42,6 +47,8 @@ class Reduction:
     simplices: Simplices
     start: FloatArray | None
     working_set: IntArray | None
+    moments: Moments | None = None
+    constant: float = 0.0
 
     def expand(self, v: FloatArray, checked: CheckedQP) -> FloatArray:
         """Return the weights of all rows."""
@@ -53,18 +60,24 @@ class Reduction:
 
 
 def reduce_problem(checked: CheckedQP) -> Reduction:
-    """Bring a checked problem to canonical form."""
+    """Bring a checked problem to canonical form.
+
+    ValueError for moments that no weights can meet, as far as that is seen cheaply.
+    """
     base, rows = determined_rows(checked)
     n = base.size
     operator, q = checked.operator, checked.q
     if base.any() and rows.size:
         # Substituting w = base + v shifts the linear term.
         q = q - product_of(operator, base) - checked.ridge * base
+    constant = -0.5 * float(base @ (checked.q + q))
     mass = 1.0 - group_sums(checked.labels, base, checked.n_groups)
     room = checked.upper - checked.lower
     simplices = restrict_groups(Simplices(checked.labels, mass, room), rows)
     if rows.size < n and isinstance(operator, ArrayOperator):
         operator = ArrayOperator(operator.block(rows, rows))
+    elif 0 < rows.size < n and isinstance(operator, LowRankOperator):
+        operator = operator.restrict(rows)
     elif rows.size < n:
         operator = SubOperator(operator, rows)
     start, chosen = checked.start, checked.working_set
@@ -72,8 +85,20 @@ def reduce_problem(checked: CheckedQP) -> Reduction:
         start = simplices.repair((start - checked.lower)[rows])
     if chosen is not None:
         chosen = np.searchsorted(rows, np.intersect1d(chosen, rows))
+    moments = reduce_moments(checked, base, rows, simplices)
+    if moments is not None:
+        check_ranges(simplices, moments)
     return Reduction(
-        base, rows, operator, checked.ridge[rows], q[rows], simplices, start, chosen
+        base=base,
+        rows=rows,
+        operator=operator,
+        ridge=checked.ridge[rows],
+        q=q[rows],
+        simplices=simplices,
+        start=start,
+        working_set=chosen,
+        moments=moments,
+        constant=constant,
     )
 
 

@@ -6,15 +6,14 @@ or working set) and certifies the result from scratch.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from time import perf_counter
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from causalweights._blas import single_blas_thread
-from causalweights.optimize._active_set import solve_active_set
 from causalweights.optimize._certificate import (
     FloatArray,
     group_sums,
@@ -22,33 +21,29 @@ from causalweights.optimize._certificate import (
     rounding_level,
 )
 from causalweights.optimize._checks import CheckedQP, check_problem
-from causalweights.optimize._interior_point import solve_interior_point
-from causalweights.optimize._problem import (
-    ArrayOperator,
-    DenseQP,
-    Outcome,
-    Simplices,
-    SymmetricOperator,
+from causalweights.optimize._large import is_factored, low_rank_model
+from causalweights.optimize._low_rank_model import LowRankModel
+from causalweights.optimize._moments import MOMENT_ACCURACY
+from causalweights.optimize._moments_certificate import (
+    lagrangian_term,
+    price_moments,
 )
+from causalweights.optimize._problem import Outcome, Simplices, SymmetricOperator
 from causalweights.optimize._reduction import (
-    Reduction,
     product_of,
     reduce_problem,
     reference_weights,
 )
-from causalweights.optimize._working_set import (
-    group_levels,
-    solve_working_set,
-    whole_matrix,
-)
+from causalweights.optimize._routes import Orders
+from causalweights.optimize._routes import solve_by_route as _solve
+from causalweights.optimize._working_set import group_levels
 
-Solver = Literal["auto", "active_set", "interior_point", "working_set"]
-# Above this many rows "auto" starts from a working set.
-DENSE_ROWS = 4000
-# Up to here BLAS threads gain little, cost much on a busy machine and change bits.
-SERIAL_ROWS = 1500
-# Up to this many rows the interior point is the fallback at once.
-SMALL_ROWS = 1000
+Solver = Literal[
+    "auto", "active_set", "interior_point", "working_set", "proximal_newton"
+]
+# Above this many rows one product with all of them takes minutes: the objective at
+# uniform weights is then bounded through the low-rank model.
+ESTIMATED_ROWS = 200_000
 EPS = float(np.finfo(np.float64).eps)
 
 
@@ -67,6 +62,9 @@ class SimplexQPResult:
     relative_gap : float
         gap / (uniform_value - value); 0 when both are below rounding level, inf when
         the weights do not improve on uniform ones and the gap is larger than that.
+        Under moment constraints, which uniform weights may break, the scale is the
+        larger of |uniform_value - value| and the same difference in the Lagrangian,
+        objective - moment_multipliers'(A'w - b).
     n_iter : int
         Linear systems solved (active set, interior point and a fallback together), or
         pricing rounds of the working set.
@@ -84,6 +82,10 @@ class SimplexQPResult:
         w_i = max(0, (multipliers[g] + q_i - (K w)_i) / ridge_i).
     uniform_value : float
         Objective at uniform weights (moved into the bounds).
+    moment_multipliers : ndarray of shape (G, p) or None
+        Multipliers of the moments: the free gradient of group g is
+        multipliers[g] + A @ moment_multipliers[g]. Zero for moments strictly within
+        their tolerance and for columns that others imply.
     """
 
     weights: FloatArray
@@ -96,6 +98,7 @@ class SimplexQPResult:
     status: str
     multipliers: FloatArray
     uniform_value: float
+    moment_multipliers: FloatArray | None = None
 
 
 def simplex_qp(
@@ -106,9 +109,13 @@ def simplex_qp(
     groups: ArrayLike | None = None,
     lower: ArrayLike = 0.0,
     upper: ArrayLike | None = None,
+    moments: ArrayLike | None = None,
+    moment_targets: ArrayLike | None = None,
+    moment_tol: ArrayLike = 0.0,
     solver: Solver = "auto",
     tol: float = 1e-6,
     max_iter: int = 100,
+    max_time: float | None = None,
     start: ArrayLike | None = None,
     working_set: ArrayLike | None = None,
 ) -> SimplexQPResult:
@@ -127,7 +134,8 @@ def simplex_qp(
         Symmetric, positive semi-definite for vectors that sum to zero in each group;
         minus a distance matrix qualifies. An operator has `shape`, `dtype`,
         `block(rows, columns)`, `matvec(v, columns)` and `diagonal()`. Symmetry of an
-        array is checked on a sample of 256 rows.
+        array is checked on a sample of 256 rows. A `LowRankOperator` is solved through
+        its factor, in O(n r^2) time a step.
     q : array-like of shape (n,)
         Linear term.
     ridge : float or array-like of shape (n,), default=0.0
@@ -136,6 +144,13 @@ def simplex_qp(
         Labels 0..G-1, each present; None is one group.
     lower, upper : float or array-like of shape (n,), default=0.0 and None
         Bounds on the weights; an `upper` of None is no bound.
+    moments : array-like of shape (n, p), default=None
+        Columns A whose weighted means are constrained in every group.
+    moment_targets : array-like of shape (p,) or (G, p), default=None
+        Targets b: |A'w - b| <= moment_tol over each group.
+    moment_tol : float or array-like of shape (p,) or (G, p), default=0.0
+        Tolerances in the units of the columns; 0 is equality, infinity no constraint.
+        Equality holds to 1e-8 standard deviations of the column, in practice 1e-13.
     solver : {"auto", "active_set", "interior_point", "working_set"}, default="auto"
         "active_set" and "interior_point" form the whole matrix; the first still falls
         back to the second. "auto" takes the active set up to 4000 rows, with the
@@ -158,13 +173,16 @@ def simplex_qp(
     Raises
     ------
     ValueError
-        For NaN or infinite entries, wrong shapes, and bounds that a group cannot meet.
+        For NaN or infinite entries, wrong shapes, bounds that a group cannot meet, and
+        moment targets out of reach: the message names the moment and the closest value.
 
     Notes
     -----
     Time is 4-10 Cholesky factorisations of the free rows (n^3/3 flops at most each;
     12-25 for the interior point), memory n^2 doubles beyond K. The working set needs
-    the same in its own size plus one n x support product a round.
+    the same in its own size plus one n x support product a round. Moments add G p
+    columns to the border of each system; whether they can be met is decided by a linear
+    program when the active set method does not end.
 
     Examples
     --------
@@ -176,91 +194,91 @@ def simplex_qp(
     array([0.75, 0.25])
     """
     checked = check_problem(
-        K, q, ridge, groups, lower, upper, solver, tol, max_iter, start, working_set
+        K,
+        q,
+        ridge,
+        groups,
+        lower,
+        upper,
+        solver,
+        tol,
+        max_iter,
+        max_time,
+        start,
+        working_set,
+        moments,
+        moment_targets,
+        moment_tol,
     )
+    expired = deadline(max_time)
     reference = reference_weights(checked)
-    product = product_of(checked.operator, reference)
-    uniform_gradient = product + checked.ridge * reference - checked.q
-    uniform_value = 0.5 * float(reference @ (uniform_gradient - checked.q))
+    uniform_gradient, uniform_value, model = _at_uniform(checked, reference, solver)
     problem = reduce_problem(checked)
     if problem.rows.size == 0:
         only = "the constraints leave a single point"
         outcome = Outcome(np.empty(0), 0, True, "constraints", only)
     else:
         scores = uniform_gradient[problem.rows]
-        outcome = _solve(problem, scores, solver, max_iter)
+        floor = rounding_level(scores, checked.q, EPS)
+        base = problem.constant
+        outcome = _solve(
+            problem,
+            scores,
+            Orders(
+                solver,
+                max_iter,
+                lambda gap, v: relative_gap(gap, uniform_value - base - v, floor),
+                tol,
+                expired,
+                model,
+            ),
+        )
     weights = problem.expand(outcome.v, checked)
-    return _certify(checked, weights, outcome, uniform_value, tol)
+    lam = None
+    if checked.moments is not None:
+        lam = np.zeros(checked.moments.targets.shape)
+        if problem.moments is not None:
+            lam = problem.moments.in_units(outcome.multipliers)
+    return _certify(checked, weights, outcome, (reference, uniform_value), tol, lam)
 
 
-def _solve(
-    problem: Reduction, scores: FloatArray, solver: Solver, max_iter: int
-) -> Outcome:
-    """Take the route that was asked for, or the one that suits the size."""
-    large = problem.rows.size > DENSE_ROWS
-    if solver == "working_set" or (solver == "auto" and large):
-        return _solve_by_columns(problem, problem.operator, scores, max_iter)
-    K = whole_matrix(problem.operator)
-    dense = DenseQP(K, problem.ridge, problem.q, problem.simplices)
-    if solver == "interior_point":
-        return solve_interior_point(dense, max_iter)
-    if solver == "active_set" or problem.rows.size <= SMALL_ROWS:
-        return solve_dense(dense, problem.start, max_iter)
-    first = solve_active_set(dense, problem.start, max_iter)
-    if first.finished:
-        return first
-    # Set changes that do not settle are typical of a sparse optimum, which column
-    # generation finds far faster than the interior point on all rows.
-    second = _solve_by_columns(problem, ArrayOperator(K), scores, max_iter)
-    return _after(first, second)
+def _at_uniform(
+    checked: CheckedQP, reference: FloatArray, solver: str
+) -> tuple[FloatArray, float, LowRankModel | None]:
+    """Return gradient and value at uniform weights; of very many rows, a model's.
+
+    There the value is that without the residual of the low-rank factor, which is
+    positive semi-definite: a lower bound, so that relative gaps err upwards.
+    """
+    n, ridge, q = checked.q.size, checked.ridge, checked.q
+    wanted = solver in ("auto", "proximal_newton") and checked.moments is None
+    plain = not checked.lower.any() and np.all(checked.upper > 0.0)
+    if n > ESTIMATED_ROWS and wanted and plain and is_factored(checked.operator):
+        factored: Any = checked.operator
+        model = low_rank_model(factored, ridge)
+        inner = model.project(reference)
+        gradient = model.expand(inner) + model.diagonal * reference - q
+        value = 0.5 * float(inner @ inner + reference @ (ridge * reference))
+        return gradient, value - float(q @ reference), model
+    gradient = product_of(checked.operator, reference) + ridge * reference - q
+    return gradient, 0.5 * float(reference @ (gradient - q)), None
 
 
-def _solve_by_columns(
-    problem: Reduction,
-    operator: SymmetricOperator,
-    scores: FloatArray,
-    max_iter: int,
-) -> Outcome:
-    return solve_working_set(
-        operator,
-        problem.ridge,
-        problem.q,
-        problem.simplices,
-        scores,
-        solve_dense,
-        initial=problem.working_set,
-        start=problem.start,
-        max_iter=max_iter,
-    )
-
-
-def solve_dense(
-    problem: DenseQP, start: FloatArray | None, max_iter: int = 100
-) -> Outcome:
-    """Active set first; interior point when that does not finish."""
-    few = problem.q.size <= SERIAL_ROWS
-    with single_blas_thread if few else nullcontext():
-        first = solve_active_set(problem, start, max_iter)
-        if first.finished:
-            return first
-        return _after(first, solve_interior_point(problem, max_iter))
-
-
-def _after(first: Outcome, second: Outcome) -> Outcome:
-    """Report a fallback: the second outcome, with the steps and end of the first."""
-    steps = first.n_iter + second.n_iter
-    status = f"active set left after {first.n_iter} steps ({first.status}); "
-    return Outcome(
-        second.v, steps, second.finished, second.solver, status + second.status
-    )
+def deadline(max_time: float | None) -> Callable[[], bool]:
+    """Return a function that tells whether `max_time` seconds from now have passed."""
+    if max_time is None:
+        return lambda: False
+    end = perf_counter() + max_time
+    return lambda: perf_counter() > end
 
 
 def _certify(
     checked: CheckedQP,
     weights: FloatArray,
     outcome: Outcome,
-    uniform_value: float,
+    uniform: tuple[FloatArray, float],
     tol: float,
+    lam: FloatArray | None = None,
 ) -> SimplexQPResult:
     """Recompute gradient, value and gap of the returned weights over all rows."""
     product = product_of(checked.operator, weights) + checked.ridge * weights
@@ -270,14 +288,24 @@ def _certify(
     mass = group_sums(checked.labels, shifted, checked.n_groups)
     room = checked.upper - checked.lower
     simplices = Simplices(checked.labels, mass, room)
-    gap = simplices.gap(gradient, shifted)
     # Terms of K w may cancel, so its rounding is that of sqrt(k_ii k_jj) w_j.
     root = np.sqrt(np.abs(checked.operator.diagonal()))
     terms = np.append(product, root.max() * (root @ np.abs(weights)))
+    improvement, excess, met = uniform[1] - value, 0.0, True
+    offsets = np.zeros(checked.n_groups)
+    if lam is not None:
+        priced = price_moments(checked, weights, lam)
+        gradient = gradient - priced.prices
+        terms = np.append(terms, np.abs(terms).max() + priced.size)
+        excess, offsets = priced.excess, priced.offsets
+        met = priced.missing <= MOMENT_ACCURACY
+        lagrangian = improvement
+        for point, sign in ((weights, 1.0), (uniform[0], -1.0)):
+            lagrangian += sign * lagrangian_term(checked, point, priced.sides, lam)
+        improvement = max(abs(improvement), lagrangian)
+    gap = simplices.gap(gradient, shifted) + excess
     eps = float(np.finfo(checked.operator.dtype).eps)
-    relative = relative_gap(
-        gap, uniform_value - value, rounding_level(terms, checked.q, eps)
-    )
+    relative = relative_gap(gap, improvement, rounding_level(terms, checked.q, eps))
     resolved = gap <= rounding_level(terms, checked.q, EPS)
     return SimplexQPResult(
         weights=weights,
@@ -285,9 +313,10 @@ def _certify(
         gap=gap,
         relative_gap=relative,
         n_iter=outcome.n_iter,
-        converged=bool(relative <= tol or resolved),
+        converged=bool(met and (relative <= tol or resolved)),
         solver=outcome.solver,
         status=outcome.status,
-        multipliers=group_levels(simplices, gradient, shifted),
-        uniform_value=uniform_value,
+        multipliers=group_levels(simplices, gradient, shifted) - offsets,
+        uniform_value=uniform[1],
+        moment_multipliers=lam,
     )

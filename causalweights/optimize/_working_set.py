@@ -29,6 +29,8 @@ from causalweights.optimize._problem import (
 SMALLEST_ADDITION = 64
 FIRST_SIZE = 512
 LARGEST_SET = 12_000
+# With a limit: rounds after which this share of rows must not violate any more.
+SEARCH_ROUNDS, SPARSE_SHARE = 3, 0.25
 DENSE_BYTES = 3_000_000_000
 
 DenseSolver = Callable[[DenseQP, FloatArray | None, int], Outcome]
@@ -129,6 +131,10 @@ def solve_working_set(
         violators = entering(reduced, rows, level, support.size)
         if violators.size == 0:
             return Outcome(v, step, exact, "working_set", "no row violates")
+        if limit is not None and step >= SEARCH_ROUNDS:
+            share = np.count_nonzero(reduced < -level) / n
+            if share > SPARSE_SHARE:
+                return Outcome(v, step, False, "working_set", "the optimum is dense")
         value = 0.5 * float(v @ (gradient - q))
         idle = rows.size > 2 * support.size + 4 * SMALLEST_ADDITION
         if idle and value < last_drop - eps * abs(value):

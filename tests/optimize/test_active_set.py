@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from causalweights.optimize import _active_set, simplex_qp
+from causalweights.optimize import _active_set, _dense_systems, simplex_qp
 from causalweights.optimize._active_set import FREE, solve_active_set
 from causalweights.optimize._problem import DenseQP, Simplices
 
@@ -110,13 +110,13 @@ def test_single_precision_factors_stay_exact(
     expected = simplex_qp(K, q, 1e-2)
     used = []
 
-    class Recorded(_active_set.RefinedFactor):
+    class Recorded(_dense_systems.RefinedFactor):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             used.append(arguments[0].dtype)
 
-    monkeypatch.setattr(_active_set, "RefinedFactor", Recorded)
-    monkeypatch.setattr(_active_set, "SINGLE_ROWS", 10)
+    monkeypatch.setattr(_dense_systems, "RefinedFactor", Recorded)
+    monkeypatch.setattr(_dense_systems, "SINGLE_ROWS", 10)
     result = simplex_qp(K + lift, q, 1e-2)
     assert used and set(used) == {np.dtype(np.float32)}
     assert result.solver == "active_set"
@@ -131,7 +131,7 @@ def test_single_precision_gives_way_when_it_is_too_coarse(
 ):
     K, q = balancing_problem("gaussian", 300, 1)
     expected = simplex_qp(K, q, 1e-9)
-    monkeypatch.setattr(_active_set, "SINGLE_ROWS", 10)
+    monkeypatch.setattr(_dense_systems, "SINGLE_ROWS", 10)
     result = simplex_qp(K, q, 1e-9)
     assert result.converged
     np.testing.assert_allclose(result.weights, expected.weights, atol=1e-6)

@@ -6,6 +6,10 @@ from scipy.optimize import linprog
 
 from causalweights.optimize import frank_wolfe_gap
 from causalweights.optimize._certificate import relative_gap
+from causalweights.optimize._checks import check_problem
+from causalweights.optimize._moments_certificate import price_moments
+from causalweights.optimize._problem import DenseQP, duality_gap
+from causalweights.optimize._reduction import reduce_problem
 
 
 def test_by_hand():
@@ -58,3 +62,77 @@ def test_small_gaps_survive_a_large_common_gradient():
 )
 def test_relative_gap(gap, improvement, expected):
     assert relative_gap(gap, improvement, 1e-15) == pytest.approx(expected)
+
+
+@pytest.fixture
+def moment_program():
+    """Return a checked problem, a feasible point, a gradient and its linear program."""
+
+    def build(width, seed=0):
+        rng = np.random.default_rng(seed)
+        n, groups = 40, np.arange(40) % 2
+        A = rng.normal(size=(n, 3)) * [1.0, 10.0, 0.1] + [0.0, 100.0, 1.0]
+        weights = rng.random(n) / 20.0
+        weights /= np.bincount(groups, weights)[groups]
+        masks = (groups == np.arange(2)[:, None]).astype(float)
+        tol = width * A.std(axis=0)
+        targets = (masks * weights) @ A + 0.5 * tol
+        options = (groups, 0.0, None, "auto", 1e-6, 100, None, None, None)
+        moments = (A, targets, tol)
+        checked = check_problem(np.eye(n), np.ones(n), 0.0, *options, *moments)
+        gradient = rng.normal(size=n)
+        rows = np.vstack([(mask[:, None] * A).T for mask in masks])
+        low, high = (targets - tol).ravel(), (targets + tol).ravel()
+        if width == 0.0:
+            program = linprog(
+                gradient,
+                A_eq=np.vstack([masks, rows]),
+                b_eq=np.append(np.ones(2), low),
+            )
+            marginals = program.eqlin.marginals[2:]
+        else:
+            program = linprog(
+                gradient,
+                A_ub=np.vstack([rows, -rows]),
+                b_ub=np.append(high, -low),
+                A_eq=masks,
+                b_eq=np.ones(2),
+            )
+            upper, lower = np.split(program.ineqlin.marginals, 2)
+            marginals = upper - lower
+        return checked, weights, gradient, program.fun, marginals.reshape(2, 3)
+
+    return build
+
+
+def moment_gaps(checked, weights, gradient, multipliers):
+    """Gaps of the caller's problem and of the canonical one."""
+    priced = price_moments(checked, weights, multipliers)
+    given = frank_wolfe_gap(gradient - priced.prices, weights, checked.labels)
+    problem = reduce_problem(checked)
+    canonical = DenseQP(
+        np.eye(40), problem.ridge, problem.q, problem.simplices, problem.moments
+    )
+    names = problem.moments.group, problem.moments.index
+    scaled = multipliers[names] * problem.moments.scale
+    return given + priced.excess, duality_gap(canonical, gradient, weights, scaled)
+
+
+@pytest.mark.parametrize("width", [0.0, 0.2])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_multipliers_of_the_linear_program_give_its_gap(
+    width, seed, moment_program
+):
+    checked, weights, gradient, best, multipliers = moment_program(width, seed)
+    for gap in moment_gaps(checked, weights, gradient, multipliers):
+        np.testing.assert_allclose(gap, gradient @ weights - best, atol=1e-9)
+
+
+@pytest.mark.parametrize("width", [0.0, 0.2])
+def test_other_multipliers_give_a_larger_gap(width, moment_program):
+    checked, weights, gradient, best, multipliers = moment_program(width)
+    scale = checked.moments.A.std(axis=0)
+    for other in np.random.default_rng(1).normal(size=(50, 2, 3)):
+        changed = multipliers + 0.3 * other / scale
+        for gap in moment_gaps(checked, weights, gradient, changed):
+            assert gap >= gradient @ weights - best - 1e-9

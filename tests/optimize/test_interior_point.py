@@ -49,3 +49,21 @@ def test_the_polish_sets_exact_zeros(balancing_problem):
     np.testing.assert_array_equal(result.weights > 0.0, expected.weights > 0.0)
     np.testing.assert_allclose(result.weights, expected.weights, atol=1e-12)
     assert "polished" in result.status
+
+
+@pytest.mark.parametrize("kernel", ["energy", "gaussian"])
+@pytest.mark.parametrize("tol", [0.0, 1e-9, 1e-3, 0.1, 3.0])
+def test_moments_of_any_tolerance_are_polished(kernel, tol, balancing_problem):
+    # From equality to tolerances that bind nowhere: the tight ones are recognized.
+    K, q = balancing_problem(kernel, 150)
+    A = np.random.default_rng(0).normal(size=(150, 3))
+    options = {"moments": A, "moment_targets": [0.5, 0.2, 0.6], "moment_tol": tol}
+    result = simplex_qp(K, q, 1e-3, solver="interior_point", **options)
+    expected = simplex_qp(K, q, 1e-3, solver="active_set", **options)
+    assert "polished" in result.status and result.relative_gap <= 1e-11
+    assert expected.solver == "active_set"
+    np.testing.assert_allclose(result.weights, expected.weights, atol=1e-11)
+    np.testing.assert_array_equal(result.weights > 0.0, expected.weights > 0.0)
+    np.testing.assert_allclose(
+        result.moment_multipliers, expected.moment_multipliers, atol=1e-9
+    )
