@@ -77,6 +77,12 @@ class BetweenArms:
             plain.trace_error,
         )  # fmt: skip
 
+    def restrict(self, rows: IntArray) -> BetweenArms:
+        """Return the same operator on some rows."""
+        return BetweenArms(
+            self._operator.restrict(rows), self._codes[rows], len(self._coupling)
+        )
+
     def astype(self, dtype: Any) -> BetweenArms:
         """Return the same operator in another precision."""
         return BetweenArms(

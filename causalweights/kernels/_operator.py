@@ -388,6 +388,16 @@ class GramOperator:
         other._prepare()
         return other
 
+    def restrict(self, rows: Selection) -> GramOperator:
+        """Return the operator of some rows of one sample."""
+        other = copy(self)
+        index = positions(rows, self.shape[0])
+        other._rows = other._columns = self._rows[index]
+        other._norm_x = other._norm_y = np.ascontiguousarray(self._norm_x[:, index])
+        other.shape = (len(index), len(index))
+        other._prepare()
+        return other
+
     def low_rank(
         self, tol: float = 1e-4, rank: int = 400, **options: Any
     ) -> LowRankFactor:

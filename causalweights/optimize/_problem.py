@@ -71,6 +71,8 @@ class FactoredOperator(Protocol):
 
     def astype(self, dtype: Any) -> FactoredOperator: ...
 
+    def restrict(self, rows: IntArray) -> FactoredOperator: ...
+
     def low_rank(self, *, tol: float, rank: int, dtype: Any) -> Any: ...
 
 
@@ -99,14 +101,6 @@ class ArrayOperator:
         return self.array.diagonal()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LowRankRows:
-    """Some rows of a low-rank factor (m, r) and of its residual diagonal (m,)."""
-
-    factor: NDArray
-    residual: FloatArray
-
-
 class SubOperator:
     """Rows and columns `rows` of an operator."""
 
@@ -120,28 +114,9 @@ class SubOperator:
         columns = rows if columns is None else columns
         return self.operator.block(self.rows[rows], self.rows[columns])
 
-    def matvec(
-        self,
-        v: FloatArray,
-        columns: IntArray | None = None,
-        rows: IntArray | None = None,
-    ) -> NDArray:
+    def matvec(self, v: FloatArray, columns: IntArray | None = None) -> NDArray:
         chosen = self.rows if columns is None else self.rows[columns]
-        if rows is None:
-            return self.operator.matvec(v, columns=chosen)[self.rows]
-        # The same object for both where it is: half of the matrix then suffices.
-        wanted = chosen if rows is columns else self.rows[rows]
-        factored: Any = self.operator
-        return factored.matvec(v, columns=chosen, rows=wanted)
-
-    def astype(self, dtype: Any) -> SubOperator:
-        factored: Any = self.operator
-        return SubOperator(factored.astype(dtype), self.rows)
-
-    def low_rank(self, **options: Any) -> LowRankRows:
-        factored: Any = self.operator
-        found = factored.low_rank(**options)
-        return LowRankRows(found.factor[self.rows], found.residual[self.rows])
+        return self.operator.matvec(v, columns=chosen)[self.rows]
 
     def diagonal(self) -> NDArray:
         return self.operator.diagonal()[self.rows]

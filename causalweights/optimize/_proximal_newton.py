@@ -31,6 +31,8 @@ MEMORY = 8
 SETTLED = 1e-3
 # Relative gap from which set changes converge faster than further models.
 CLOSE = 1e-3
+# A tolerance this loose is left to the models: set changes rise before they converge.
+LOOSE = 1e-4
 # Models give way to set changes when this many rounds do not halve the gap.
 SLOW = 5
 # Rounds without fewer set changes after which they are given up.
@@ -145,12 +147,12 @@ def _rounds_of_models(
     problem, simplices = search.problem, search.problem.simplices
     hull, free = Hull(MEMORY), None
     hull.add(state.v, state.gradient)
-    gaps = [state.gap]
+    gaps, tight = [state.gap], search.tol < LOOSE
     while not (reason := search.stopped(state)):
         slow = len(gaps) > SLOW and min(gaps[-SLOW:]) > 0.5 * min(gaps[:-SLOW])
         if slow and to_the_end:
             return state, free, "no more progress"
-        if slow or (state.relative <= CLOSE and not to_the_end):
+        if tight and not to_the_end and (slow or state.relative <= CLOSE):
             break
         step = minimize_model(
             search.model, simplices, state.v, state.gradient,

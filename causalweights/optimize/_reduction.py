@@ -11,7 +11,6 @@ import numpy as np
 
 from causalweights.optimize._certificate import FloatArray, IntArray, group_sums
 from causalweights.optimize._checks import CheckedQP
-from causalweights.optimize._low_rank_qp import LowRankOperator
 from causalweights.optimize._moments import Moments, reduce_moments
 from causalweights.optimize._moments_feasible import check_ranges
 from causalweights.optimize._problem import (
@@ -76,7 +75,7 @@ def reduce_problem(checked: CheckedQP) -> Reduction:
     simplices = restrict_groups(Simplices(checked.labels, mass, room), rows)
     if rows.size < n and isinstance(operator, ArrayOperator):
         operator = ArrayOperator(operator.block(rows, rows))
-    elif 0 < rows.size < n and isinstance(operator, LowRankOperator):
+    elif 0 < rows.size < n and hasattr(operator, "restrict"):
         operator = operator.restrict(rows)
     elif rows.size < n:
         operator = SubOperator(operator, rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,6 @@ from causalweights.optimize._active_set import solve_active_set
 from causalweights.optimize._certificate import FloatArray
 from causalweights.optimize._interior_point import solve_interior_point
 from causalweights.optimize._large import is_factored, solve_large
-from causalweights.optimize._low_rank_model import LowRankModel
 from causalweights.optimize._low_rank_qp import LowRankOperator, LowRankQP
 from causalweights.optimize._moments_columns import solve_moment_columns
 from causalweights.optimize._problem import (
@@ -44,7 +43,6 @@ class Orders:
     relative_gap : function of (gap, value) of the canonical problem
     tol : relative gap at which the large routes stop
     expired : tells whether the time is over
-    model : low-rank model of all rows, or None
     """
 
     solver: str
@@ -52,7 +50,6 @@ class Orders:
     relative_gap: RelativeGap
     tol: float
     expired: Callable[[], bool]
-    model: LowRankModel | None = None
 
 
 def solve_by_route(problem: Reduction, scores: FloatArray, orders: Orders) -> Outcome:
@@ -74,10 +71,12 @@ def solve_by_route(problem: Reduction, scores: FloatArray, orders: Orders) -> Ou
     K = whole_matrix(operator)
     dense = DenseQP(K, problem.ridge, problem.q, problem.simplices, problem.moments)
     if solver == "interior_point":
-        return solve_interior_point(dense, max_iter)
+        with _blas_for(problem.rows.size):
+            return solve_interior_point(dense, max_iter)
     if solver == "active_set" or problem.rows.size <= SMALL_ROWS:
         return solve_dense(dense, problem.start, max_iter)
-    first = solve_active_set(dense, problem.start, max_iter)
+    with _blas_for(problem.rows.size):
+        first = solve_active_set(dense, problem.start, max_iter)
     if first.finished:
         return first
     # Set changes that do not settle are typical of a sparse optimum, which column
@@ -111,7 +110,6 @@ def _solve_large(
         solve_dense,
         orders.relative_gap,
         orders.tol,
-        model=orders.model,
         columns_first=orders.solver == "auto",
         initial=problem.working_set,
         start=problem.start,
@@ -145,12 +143,15 @@ def solve_dense(
     problem: QuadraticProgram, start: FloatArray | None, max_iter: int = 100
 ) -> Outcome:
     """Active set first; interior point when that does not finish."""
-    few = problem.q.size <= SERIAL_ROWS
-    with single_blas_thread if few else nullcontext():
+    with _blas_for(problem.q.size):
         first = solve_active_set(problem, start, max_iter)
         if first.finished:
             return first
         return _after(first, solve_interior_point(problem, max_iter))
+
+
+def _blas_for(n: int) -> AbstractContextManager[None]:
+    return single_blas_thread if n <= SERIAL_ROWS else nullcontext()
 
 
 def _after(first: Outcome, second: Outcome) -> Outcome:

@@ -22,7 +22,6 @@ from causalweights.optimize._certificate import (
 )
 from causalweights.optimize._checks import CheckedQP, check_problem
 from causalweights.optimize._large import is_factored, low_rank_model
-from causalweights.optimize._low_rank_model import LowRankModel
 from causalweights.optimize._moments import MOMENT_ACCURACY
 from causalweights.optimize._moments_certificate import (
     lagrangian_term,
@@ -43,7 +42,7 @@ Solver = Literal[
 ]
 # Above this many rows one product with all of them takes minutes: the objective at
 # uniform weights is then bounded through the low-rank model.
-ESTIMATED_ROWS = 200_000
+ESTIMATED_ROWS, ESTIMATION_RANK = 200_000, 128
 EPS = float(np.finfo(np.float64).eps)
 
 
@@ -212,7 +211,7 @@ def simplex_qp(
     )
     expired = deadline(max_time)
     reference = reference_weights(checked)
-    uniform_gradient, uniform_value, model = _at_uniform(checked, reference, solver)
+    uniform_gradient, uniform_value = _at_uniform(checked, reference, solver)
     problem = reduce_problem(checked)
     if problem.rows.size == 0:
         only = "the constraints leave a single point"
@@ -230,7 +229,6 @@ def simplex_qp(
                 lambda gap, v: relative_gap(gap, uniform_value - base - v, floor),
                 tol,
                 expired,
-                model,
             ),
         )
     weights = problem.expand(outcome.v, checked)
@@ -244,7 +242,7 @@ def simplex_qp(
 
 def _at_uniform(
     checked: CheckedQP, reference: FloatArray, solver: str
-) -> tuple[FloatArray, float, LowRankModel | None]:
+) -> tuple[FloatArray, float]:
     """Return gradient and value at uniform weights; of very many rows, a model's.
 
     There the value is that without the residual of the low-rank factor, which is
@@ -255,13 +253,13 @@ def _at_uniform(
     plain = not checked.lower.any() and np.all(checked.upper > 0.0)
     if n > ESTIMATED_ROWS and wanted and plain and is_factored(checked.operator):
         factored: Any = checked.operator
-        model = low_rank_model(factored, ridge)
+        model = low_rank_model(factored, ridge, ESTIMATION_RANK)
         inner = model.project(reference)
         gradient = model.expand(inner) + model.diagonal * reference - q
         value = 0.5 * float(inner @ inner + reference @ (ridge * reference))
-        return gradient, value - float(q @ reference), model
+        return gradient, value - float(q @ reference)
     gradient = product_of(checked.operator, reference) + ridge * reference - q
-    return gradient, 0.5 * float(reference @ (gradient - q)), None
+    return gradient, 0.5 * float(reference @ (gradient - q))
 
 
 def deadline(max_time: float | None) -> Callable[[], bool]:

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from causalweights.kernels import Energy, Gaussian
-from causalweights.optimize import frank_wolfe_gap, simplex_qp
+from causalweights.optimize import (
+    _large,
+    _routes,
+    _simplex_qp,
+    frank_wolfe_gap,
+    simplex_qp,
+)
 from causalweights.optimize._certificate import relative_gap
 from causalweights.optimize._large import low_rank_model, suitable_rank
 from causalweights.optimize._operator_qp import OperatorQP
@@ -134,3 +140,23 @@ def test_rank_fits_memory_and_size():
     assert suitable_rank(4000) == 500
     assert suitable_rank(100_000) == 1024
     assert 4 * 1_000_000 * suitable_rank(1_000_000) <= 1.2e9
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_parts_meet_the_tolerance_on_all_rows(monkeypatch, groups):
+    monkeypatch.setattr(_large, "PART_ROWS", 400)
+    monkeypatch.setattr(_simplex_qp, "ESTIMATED_ROWS", 1000)
+    monkeypatch.setattr(_routes, "DENSE_ROWS", 500)
+    X, Z = sample(1500)
+    kernel = KERNELS["gaussian"]
+    q = kernel.operator(X, Z).row_mean()
+    labels = np.arange(1500) % groups
+    options = {"groups": labels, "tol": 1e-3, "solver": "proximal_newton"}
+    found = simplex_qp(kernel.operator(X), q, 1e-2, **options)
+    assert found.status.endswith("solved in parts")
+    assert found.converged
+    exact = simplex_qp(kernel(X), q, 1e-2, groups=labels, solver="active_set")
+    # The estimate stands in for the objective at uniform weights and errs downwards.
+    assert found.uniform_value <= exact.uniform_value + 1e-9
+    assert found.uniform_value == pytest.approx(exact.uniform_value, rel=1e-3)
+    assert 0.0 <= found.value - exact.value <= found.gap
