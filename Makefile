@@ -14,8 +14,8 @@ RUN_PYTEST = MPLBACKEND=Agg OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	$(BIN)/python -m pytest
 PARALLEL = -n $(JOBS) --dist worksteal
 
-.PHONY: help quickstart test test-slow test-lowest doctest lint format typecheck \
-	check clean
+.PHONY: help quickstart test test-slow test-lowest doctest bench bench-quick lint \
+	format typecheck check clean
 
 help:
 	@echo "quickstart   install and run vignettes/quickstart.py"
@@ -23,6 +23,8 @@ help:
 	@echo "test-slow    the simulations and full vignettes"
 	@echo "test-lowest  the tests on the oldest supported dependencies"
 	@echo "doctest      the examples in the docstrings alone"
+	@echo "bench        ours beside the peers, an hour or more: docs/benchmarks.md"
+	@echo "bench-quick  the same on small sizes, two minutes, to build/"
 	@echo "lint         ruff and codespell;  format: let ruff mend what it can"
 	@echo "typecheck    mypy on the package"
 	@echo "check        lint, typecheck, doctest, test: what CI runs"
@@ -42,6 +44,12 @@ $(VENV)/.plot: $(VENV)/.pip
 
 $(VENV)/.test: $(VENV)/.pip
 	$(INSTALL) --editable ".[test]"
+	touch $@
+
+# adapt brings TensorFlow (2.4 GB): where it does not install, the page says so.
+$(VENV)/.bench: $(VENV)/.pip
+	$(INSTALL) --editable ".[bench]"
+	-$(INSTALL) "adapt>=0.4.5"
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.test
@@ -66,6 +74,13 @@ test-lowest:
 
 doctest: $(VENV)/.test
 	$(RUN_PYTEST) causalweights
+
+# On an idle machine, and never as a test.
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/engine/run.py
+
+bench-quick: $(VENV)/.bench
+	$(BIN)/python benchmarks/engine/run.py --quick
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check $(CHECKED)

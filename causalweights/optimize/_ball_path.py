@@ -99,7 +99,7 @@ def ball_path(
     Examples
     --------
     >>> import numpy as np
-    >>> from causalweights.optimize._ball_path import ball_path
+    >>> from causalweights.optimize import ball_path
     >>> path = ball_path(
     ...     np.eye(2), [2.0, 3.0], rows=[0, 1], center=1.0, radii=[1.0, 5.0, 6.0],
     ...     uppers=[9.0, 9.0, 9.0],

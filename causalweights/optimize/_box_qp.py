@@ -171,7 +171,7 @@ def box_qp(
     Examples
     --------
     >>> import numpy as np
-    >>> from causalweights.optimize._box_qp import Ball, box_qp
+    >>> from causalweights.optimize import Ball, box_qp
     >>> K, q = np.diag([2.0, 1.0]), np.array([1.0, 2.0])
     >>> box_qp(K, q, upper=1.0).weights
     array([0.5, 1. ])

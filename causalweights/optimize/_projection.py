@@ -53,7 +53,7 @@ def project_box_ball(
 
     Examples
     --------
-    >>> from causalweights.optimize._projection import project_box_ball
+    >>> from causalweights.optimize import project_box_ball
     >>> project_box_ball([0.4, 1.2, -3.0], 0.5)
     array([0.925..., 1.        , 0.505...])
     """
