@@ -71,8 +71,9 @@ class IPMBalancer(_BaseWeighter):
     standardize : bool, default=True
         Scale by the full sample's (weighted) mean and ddof-0 standard deviation.
     solver : {"auto", "active_set", "interior_point", "low_rank"}, default="auto"
-        ``"auto"`` prices columns above about 4000 rows and falls back to the interior
-        point where active sets stop settling. ``"low_rank"``, the choice of "auto"
+        ``"auto"`` is exact up to about 4000 rows; above, it prices columns and, where
+        the optimum is dense, descends without a matrix until ``tol``: 1e-3 is advised.
+        ``"low_rank"``, the choice of "auto"
         for a dask array, solves for ``rank`` features block by block: see the notes.
     rank : int, default=400
         Landmarks of ``"low_rank"``; more bring its weights closer to the exact ones.
@@ -120,8 +121,8 @@ class IPMBalancer(_BaseWeighter):
     -----
     Solves min d^2(P_w, Q) + ridge sum_i m_i^2 over masses m on the simplex. The effect
     needs unconfoundedness and overlap. Time about one Cholesky factorisation of the
-    support's size cubed; memory 8 n^2 bytes up to about 4000 rows, above it that of
-    the working set.
+    support's size cubed; memory 8 n^2 bytes up to about 4000 rows, above it O(n) with
+    at most 1.2 GB for a low-rank factor.
 
     ``solver="low_rank"`` needs ridge > 0 and takes O(n rank^2) time and O(n rank)
     memory for the weights of the kernel's Nystrom approximation plus the diagonal it

@@ -80,7 +80,8 @@ class SimplexQPResult:
         Gradient of the free rows of each group: with ridge > 0 and no upper bound,
         w_i = max(0, (multipliers[g] + q_i - (K w)_i) / ridge_i).
     uniform_value : float
-        Objective at uniform weights (moved into the bounds).
+        Objective at uniform weights (moved into the bounds); of an operator with more
+        than 200,000 rows a lower bound, so that `relative_gap` errs upwards.
     moment_multipliers : ndarray of shape (G, p) or None
         Multipliers of the moments: the free gradient of group g is
         multipliers[g] + A @ moment_multipliers[g]. Zero for moments strictly within
@@ -122,18 +123,20 @@ def simplex_qp(
 
     Weights sum to one in each group and lie between `lower` and `upper`. The active
     set method, exact in a handful of linear solves, is tried first; the interior
-    point takes over when it cycles or when the matrix is singular. Many rows, or a
-    matrix given as an operator, are handled by column generation, exact and fast
-    when the solution is sparse. Every route runs to its finite end: `tol` only
-    decides what counts as converged.
+    point takes over when it cycles or when the matrix is singular. Many rows are
+    handled by column generation, exact and fast when the solution is sparse, and by
+    proximal Newton when it is not. These routes run to their finite end, and `tol` only
+    decides what counts as converged; proximal Newton stops at `tol`.
 
     Parameters
     ----------
     K : array-like of shape (n, n) or operator
         Symmetric, positive semi-definite for vectors that sum to zero in each group;
         minus a distance matrix qualifies. An operator has `shape`, `dtype`,
-        `block(rows, columns)`, `matvec(v, columns)` and `diagonal()`. Symmetry of an
-        array is checked on a sample of 256 rows. A `LowRankOperator` is solved through
+        `block(rows, columns)`, `matvec(v, columns)` and `diagonal()`; proximal Newton
+        also needs `matvec(v, columns, rows)`, `astype`, `restrict` and `low_rank`, as
+        `kernel.operator(X)` has. Symmetry of an array is checked on a sample of 256
+        rows. A `LowRankOperator` is solved through
         its factor, in O(n r^2) time a step.
     q : array-like of shape (n,)
         Linear term.
@@ -150,15 +153,19 @@ def simplex_qp(
     moment_tol : float or array-like of shape (p,) or (G, p), default=0.0
         Tolerances in the units of the columns; 0 is equality, infinity no constraint.
         Equality holds to 1e-8 standard deviations of the column, in practice 1e-13.
-    solver : {"auto", "active_set", "interior_point", "working_set"}, default="auto"
+    solver : str, default="auto"
         "active_set" and "interior_point" form the whole matrix; the first still falls
-        back to the second. "auto" takes the active set up to 4000 rows, with the
-        interior point (up to 1000 rows) or the working set behind it, and the working
-        set from there on.
+        back to the second. "working_set" and "proximal_newton" do not. "auto" takes the
+        active set up to 4000 rows, with the interior point (up to 1000 rows) or the
+        working set behind it; from there on the working set, and proximal Newton where
+        the optimum turns out dense.
     tol : float, default=1e-6
         Relative gap that counts as converged.
     max_iter : int, default=100
         Limit on the steps of each route.
+    max_time : float, default=None
+        Seconds after which proximal Newton returns the best weights so far, with the
+        status "time limit". Where it binds, results depend on the machine.
     start : array-like of shape (n,), default=None
         Warm start; only its support (and the rows at a bound) matters.
     working_set : array-like of int, default=None
@@ -179,9 +186,12 @@ def simplex_qp(
     -----
     Time is 4-10 Cholesky factorisations of the free rows (n^3/3 flops at most each;
     12-25 for the interior point), memory n^2 doubles beyond K. The working set needs
-    the same in its own size plus one n x support product a round. Moments add G p
-    columns to the border of each system; whether they can be met is decided by a linear
-    program when the active set method does not end.
+    the same in its own size plus one n x support product a round. Proximal Newton needs
+    a factor of 4 n r bytes with r at most 1024 (1.2 GB at most), one n x support
+    product a round and, for tolerances below 1e-4, products of the support with itself.
+    Beyond 200,000 rows without upper bounds it takes 100,000 of them at a time. Moments
+    add G p columns to the border of each system; whether they can be met is decided by
+    a linear program when the active set method does not end.
 
     Examples
     --------
