@@ -21,6 +21,7 @@ from causalweights.kernels._points import (
     pack_rows,
     pad,
     positions,
+    room_for,
     squared_norms,
     step,
 )
@@ -165,16 +166,7 @@ class GramOperator:
         out: np.ndarray | None = None,
     ) -> np.ndarray:
         table = _gram.table(self._program, points)
-        out = np.empty((n, m), self.dtype) if out is None else out
-        if (
-            out.shape != (n, m)
-            or out.dtype != self.dtype
-            or not (out.flags.c_contiguous and out.flags.writeable)
-        ):
-            raise ValueError(
-                f"out must be a writeable, C-contiguous array of shape ({n}, {m}) and "
-                f"dtype {self.dtype}, got {out.shape} of {out.dtype}."
-            )
+        out = room_for((n, m), self.dtype, out)
         flat = out.reshape(-1)
         self._run(
             n,
@@ -186,10 +178,7 @@ class GramOperator:
         return out
 
     def matvec(
-        self,
-        v: ArrayLike,
-        columns: Selection = None,
-        rows: Selection = None,
+        self, v: ArrayLike, columns: Selection = None, rows: Selection = None
     ) -> np.ndarray:
         """Return ``K[rows][:, columns] @ v`` for v of shape (m,) or (m, k), in float64.
 

@@ -91,3 +91,18 @@ def origin_norms(X: np.ndarray, origins: list) -> np.ndarray:
             )
         norms.append(np.sqrt(squared_norms(X - z.astype(X.dtype))))
     return np.ascontiguousarray(norms)
+
+
+def room_for(
+    shape: tuple[int, int], dtype: np.dtype, out: np.ndarray | None
+) -> np.ndarray:
+    """Return a new array, or the caller's where loops can write to it."""
+    if out is None:
+        return np.empty(shape, dtype)
+    usable = out.flags.c_contiguous and out.flags.writeable
+    if out.shape != shape or out.dtype != dtype or not usable:
+        raise ValueError(
+            f"out must be a writeable, C-contiguous array of shape {shape} and "
+            f"dtype {dtype}, got {out.shape} of {out.dtype}."
+        )
+    return out
