@@ -114,7 +114,7 @@ for ax, (title, lines) in zip(axes.flat, panels.items(), strict=True):
     tidy(ax)
 axes[1, 0].axhline(TOLERANCE, color=BEFORE, linestyle=":", linewidth=1)
 axes[1, 0].annotate(
-    "tol", (n[0], TOLERANCE), xytext=(0, 3), textcoords="offset points", fontsize=9
+    "tol", (n[0], TOLERANCE), xytext=(0, -12), textcoords="offset points", fontsize=9
 )
 for ax in axes[1]:
     ax.set_xlabel("rows")
