@@ -69,7 +69,7 @@ class Bordered:
     """
 
     def _apply(self, r: FloatArray) -> FloatArray:
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not say how A is inverted.")
 
     def _set_border(
         self,

@@ -49,12 +49,18 @@ def test_an_error_in_any_piece_is_raised(bad):
 
 def two_at_once():
     # Both pieces wait for each other: one thread alone would never get past.
-    barrier = threading.Barrier(2, timeout=20)
-    run_pieces(2, lambda p: barrier.wait(), values=SERIAL_VALUES, n_threads=2)
+    barrier, passed = threading.Barrier(2, timeout=20), []
+
+    def call(p):
+        barrier.wait()
+        passed.append(p)
+
+    run_pieces(2, call, values=SERIAL_VALUES, n_threads=2)
+    return passed
 
 
 def test_several_threads_work_at_once():
-    two_at_once()
+    assert sorted(two_at_once()) == [0, 1]
 
 
 def test_an_error_in_a_helper_is_raised():
