@@ -8,8 +8,8 @@ from sklearn.utils import check_random_state
 
 from causalweights._numba import _gram, _pairs
 from causalweights._numba._strips import ABSOLUTE, SQUARED
+from causalweights._threads import run_pieces
 from causalweights.kernels._points import as_points, pack_columns, pack_rows
-from causalweights.kernels._threads import run_pieces
 
 EXACT_ROWS = 5000
 SAMPLED_ROWS = 2000

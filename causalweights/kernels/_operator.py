@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from causalweights._numba import _columns, _gram, _symmetric
 from causalweights._numba import _profiles as codes
+from causalweights._threads import piece_rows, run_pieces, run_rows
 from causalweights.kernels._low_rank import LowRankFactor, pivoted_cholesky
 from causalweights.kernels._points import (
     Selection,
@@ -26,7 +27,6 @@ from causalweights.kernels._points import (
     step,
 )
 from causalweights.kernels._spec import DOT_CODES, Spec, compile_spec, radial_scales
-from causalweights.kernels._threads import piece_rows, run_pieces, run_rows
 
 
 class GramOperator:

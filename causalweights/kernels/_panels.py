@@ -8,16 +8,14 @@ within each: the bits do not depend on the number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Protocol
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 from scipy.linalg import solve_triangular
 
 from causalweights._blas import single_blas_thread
+from causalweights._threads import run_rows
 from causalweights._typing import FloatArray, IntArray
 
 # Rows of one matrix product: its operands stay in cache, its thread has work.
@@ -183,15 +181,9 @@ class Panels:
         return int(np.argmax(bad)) if bad.any() else last - first
 
     def _over_rows(self, n: int, call: Callable[[int, int], object]) -> None:
-        edges = [*range(0, n, CHUNK), n]
-        threads = getattr(self._operator, "n_threads", None) or numba.get_num_threads()
+        threads = getattr(self._operator, "n_threads", None)
         with single_blas_thread:
-            if len(edges) == 2 or threads == 1:
-                for a, b in pairwise(edges):
-                    call(a, b)
-                return
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(call, edges[:-1], edges[1:]))
+            run_rows(n, self.values.shape[1], call, width=CHUNK, n_threads=threads)
 
     def finish(self) -> FloatArray:
         """Return the factor, (n, r), in the memory of ``values``, which is gone."""

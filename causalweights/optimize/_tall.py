@@ -7,30 +7,31 @@ which spin, never meet the caller's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from causalweights._blas import single_blas_thread
+from causalweights._threads import run_pieces
 from causalweights.optimize._certificate import FloatArray, IntArray
 
 # Rows of a piece: its copy stays small beside the factor, its product large.
 PIECE = 8192
 
 
-def _over_pieces(n: int, work: Callable[[slice], Any]) -> Iterator[Any]:
-    slices = [slice(start, start + PIECE) for start in range(0, n, PIECE)]
-    threads = min(numba.get_num_threads(), len(slices))
+def _over_pieces(n: int, r: int, work: Callable[[slice], Any]) -> list[Any]:
+    """Return what `work` makes of each piece of n rows, in order."""
+    count = -(-n // PIECE)
+    results: list[Any] = [None] * count
+
+    def call(p: int) -> None:
+        results[p] = work(slice(p * PIECE, min((p + 1) * PIECE, n)))
+
     with single_blas_thread:
-        if threads < 2:
-            yield from map(work, slices)
-            return
-        with ThreadPoolExecutor(threads) as pool:
-            yield from pool.map(work, slices)
+        run_pieces(count, call, values=n * r, n_threads=None)
+    return results
 
 
 def tall_inner(L: NDArray[Any], values: FloatArray) -> FloatArray:
@@ -40,7 +41,7 @@ def tall_inner(L: NDArray[Any], values: FloatArray) -> FloatArray:
     def work(rows: slice) -> NDArray[Any]:
         return L[rows].T @ values[rows].astype(L.dtype)
 
-    for part in _over_pieces(len(L), work):
+    for part in _over_pieces(len(L), L.shape[1], work):
         total += part
     return total
 
@@ -53,8 +54,7 @@ def tall_outer(L: NDArray[Any], t: FloatArray) -> FloatArray:
     def work(rows: slice) -> None:
         out[rows] = L[rows] @ t
 
-    for _ in _over_pieces(len(L), work):
-        pass
+    _over_pieces(len(L), L.shape[1], work)
     return out
 
 
@@ -68,6 +68,6 @@ def tall_gram(L: NDArray[Any], rows: IntArray, weight: FloatArray) -> FloatArray
         part *= np.sqrt(weight[chosen])[:, None].astype(L.dtype)
         return part.T @ part
 
-    for part in _over_pieces(rows.size, work):
+    for part in _over_pieces(rows.size, L.shape[1], work):
         total += part
     return total

@@ -12,6 +12,7 @@ from threadpoolctl import ThreadpoolController, threadpool_info
 from causalweights._blas import single_blas_thread
 from causalweights._numba._gram import DIRECT_MAX, ROWS, TILE
 from causalweights._numba._symmetric import PIECES
+from causalweights._threads import SERIAL_VALUES
 from causalweights.kernels import (
     Energy,
     Gaussian,
@@ -21,7 +22,6 @@ from causalweights.kernels import (
     Matern,
     Polynomial,
 )
-from causalweights.kernels._threads import SERIAL_VALUES
 
 KERNELS = {
     "gaussian": Gaussian(bandwidth=2.5),

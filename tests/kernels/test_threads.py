@@ -11,13 +11,13 @@ import pytest
 from threadpoolctl import ThreadpoolController
 
 from causalweights._numba._gram import DIRECT_MAX
-from causalweights.kernels import Gaussian
-from causalweights.kernels._threads import (
+from causalweights._threads import (
     SERIAL_VALUES,
     piece_rows,
     run_pieces,
     run_rows,
 )
+from causalweights.kernels import Gaussian
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 37])

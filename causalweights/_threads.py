@@ -11,7 +11,7 @@ import numba
 
 from causalweights._numba._gram import ROWS
 
-# Below this many kernel values threads cost more than they save.
+# Below this many values threads cost more than they save.
 SERIAL_VALUES = 200_000
 # Threads start when they are needed, so the limit may be generous.
 _MOST_THREADS = max(32, os.cpu_count() or 1)
@@ -46,8 +46,8 @@ def run_pieces(
     """Call ``call(p)`` for each of ``count`` pieces of work, in any order.
 
     The calling thread takes pieces like its helpers do, so that it never waits for
-    helpers that other callers keep busy. ``values`` kernel values in all decide
-    whether helpers are worth it.
+    helpers that other callers keep busy. ``values``, the kernel values or entries
+    worked on in all, decide whether helpers are worth it.
     """
     threads = 1
     if values >= SERIAL_VALUES and count > 1:
@@ -82,7 +82,7 @@ def run_pieces(
 def run_rows(
     n: int,
     m: int,
-    call: Callable[[int, int], None],
+    call: Callable[[int, int], object],
     *,
     width: int,
     n_threads: int | None,
