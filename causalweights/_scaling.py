@@ -54,8 +54,18 @@ def fit_scaling(X: np.ndarray, sample_weight: FloatArray | None = None) -> Scali
         mean = share @ unit
         mean += share @ (unit - mean)
         scale = np.sqrt(share @ (unit - mean) ** 2)
+    return make_scaling(size, mean, scale, np.ptp(unit, axis=0) == 0)
+
+
+def make_scaling(
+    size: FloatArray, mean: FloatArray, scale: FloatArray, one_value: np.ndarray
+) -> Scaling:
+    """Return the scaling from mean and SD of the columns divided by ``size``, (d,).
+
+    A column is constant where it holds one value, or an SD of rounding size.
+    """
     noise = 10 * np.finfo(np.float64).eps  # entries are at most 1 in size here
-    constant = (np.ptp(unit, axis=0) == 0) | (scale <= noise)
+    constant = one_value | (scale <= noise)
     if np.all(constant):
         raise ValueError(
             "all columns of X are constant: there is nothing to balance or to learn "

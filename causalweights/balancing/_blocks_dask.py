@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from causalweights._scaling import Scaling
+from causalweights._scaling import Scaling, make_scaling
 from causalweights._typing import FloatArray
 from causalweights._validation import (
     check_estimand,
@@ -190,16 +190,7 @@ def scale_blocks(blocks: DaskBlocks, sample_weight: FloatArray) -> Scaling:
     for _ in range(2):  # a second pass takes the rounding of the first mean out
         mean = mean + blocks.total(_moment, size, mean, 1, each=each)[0]
     scale = np.sqrt(blocks.total(_moment, size, mean, 2, each=each)[0])
-    constant = (high == low) | (scale <= 10 * np.finfo(np.float64).eps)
-    if np.all(constant):
-        raise ValueError(
-            "all columns of X are constant: there is nothing to balance or to learn "
-            "from. Check that X holds covariates."
-        )
-    kept = np.flatnonzero(~constant)
-    return Scaling(
-        (mean * size)[kept], (scale * size)[kept], kept, np.flatnonzero(constant)
-    )
+    return make_scaling(size, mean, scale, high == low)
 
 
 def _extremes(block: FloatArray) -> tuple[FloatArray, FloatArray]:

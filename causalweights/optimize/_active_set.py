@@ -133,13 +133,18 @@ def next_sets(
     new[free & (v <= 0.0)] = AT_ZERO
     new[free & (v >= problem.simplices.upper)] = AT_UPPER
     violation = np.where(sets == AT_ZERO, -reduced, np.where(free, 0.0, reduced))
+    release(new, violation, level)
+    return int(np.count_nonzero(new != sets)), new
+
+
+def release(sets: Sets, violation: FloatArray, level: float) -> None:
+    """Free the rows with the largest violation, as many as are free, in place."""
     violators = np.flatnonzero(violation > level)
-    limit = max(SMALLEST_RELEASE, int(np.count_nonzero(new == FREE)))
+    limit = max(SMALLEST_RELEASE, int(np.count_nonzero(sets == FREE)))
     if violators.size > limit:
         worst = np.argpartition(-violation[violators], limit)[:limit]
         violators = violators[worst]
-    new[violators] = FREE
-    return int(np.count_nonzero(new != sets)), new
+    sets[violators] = FREE
 
 
 def next_tight(

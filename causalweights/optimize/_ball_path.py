@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from causalweights.optimize._box_checks import (
+    SOLVERS,
     check_box,
     check_feasible,
-    check_options,
     check_radius,
     check_upper,
 )
@@ -25,6 +25,7 @@ from causalweights.optimize._box_qp import (
     solve_problem,
     uniform_value,
 )
+from causalweights.optimize._checks import check_options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +110,7 @@ def ball_path(
     >>> path.first_inactive, path.n_solved
     (1, 2)
     """
-    check_options(solver, tol, max_iter)
+    check_options(SOLVERS, solver, tol, max_iter)
     radii, uppers = list(radii), list(uppers)
     if not radii or len(radii) != len(uppers):
         raise ValueError(

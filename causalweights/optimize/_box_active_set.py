@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError
 
-from causalweights.optimize._active_set import PATIENCE, SMALLEST_RELEASE
+from causalweights.optimize._active_set import PATIENCE, release
 from causalweights.optimize._box_problem import (
     AT_LOWER,
     AT_UPPER,
@@ -167,12 +167,7 @@ def _next_guess(
     new[free & (at.v <= problem.lower)] = AT_LOWER
     new[free & (at.v >= problem.upper)] = AT_UPPER
     violation = np.where(sets == AT_LOWER, -reduced, np.where(free, 0.0, reduced))
-    violators = np.flatnonzero(violation > level)
-    limit = max(SMALLEST_RELEASE, int(np.count_nonzero(new == FREE)))
-    if violators.size > limit:
-        worst = np.argpartition(-violation[violators], limit)[:limit]
-        violators = violators[worst]
-    new[violators] = FREE
+    release(new, violation, level)
     edge = guess.edge if equality else _next_edge(problem, guess.edge, at)
     changed = int(np.count_nonzero(new != sets)) + (edge != guess.edge)
     return changed, _Guess(new, edge)

@@ -10,7 +10,12 @@ from numpy.typing import ArrayLike
 from causalweights.optimize._box_problem import NOWHERE, Ball, BoxProblem
 from causalweights.optimize._box_systems import DenseHessian, FactorHessian, Hessian
 from causalweights.optimize._certificate import FloatArray, IntArray
-from causalweights.optimize._checks import _check_symmetry, _vector
+from causalweights.optimize._checks import (
+    check_array,
+    check_order,
+    check_ridge,
+    check_vector,
+)
 
 SOLVERS = ("auto", "active_set", "interior_point")
 # Sums and distances are compared with their bounds up to this relative error.
@@ -30,10 +35,8 @@ def check_box(
     """Check the data of a box problem, bring it to canonical shape, or refuse it."""
     matrix, residual = _check_matrix(K)
     n = matrix.shape[0]
-    ridge = _vector("ridge", ridge, n)
-    if np.any(ridge < 0.0):
-        raise ValueError("ridge must be non-negative.")
-    low = _vector("lower", lower, n)
+    ridge = check_ridge(ridge, n)
+    low = check_vector("lower", lower, n)
     high = check_upper(upper, low)
     coefficients, bounds = _check_coupling(coupling, coupling_bounds, n)
     rows, center, radius = check_ball(ball, n)
@@ -46,7 +49,7 @@ def check_box(
     problem = BoxProblem(
         hessian=hessian,
         ridge=ridge,
-        q=_vector("q", q, n, scalar=False),
+        q=check_vector("q", q, n, scalar=False),
         lower=low,
         upper=high,
         row=coefficients,
@@ -61,26 +64,13 @@ def check_box(
 
 def check_upper(upper: ArrayLike, low: FloatArray) -> FloatArray:
     """Return finite upper bounds (n,) that are nowhere below the lower ones."""
-    high = _vector("upper", upper, low.size)
-    if np.any(low > high):
-        row = int(np.flatnonzero(low > high)[0])
-        raise ValueError(
-            f"lower exceeds upper at row {row} ({low[row]:g} > {high[row]:g})."
-        )
+    high = check_vector("upper", upper, low.size)
+    check_order(low, high)
     return high
 
 
-def check_options(solver: str, tol: float, max_iter: int) -> None:
-    if solver not in SOLVERS:
-        raise ValueError(f"solver must be one of {SOLVERS}, got {solver!r}.")
-    if not tol > 0.0:
-        raise ValueError(f"tol must be positive, got {tol!r}.")
-    if max_iter < 1:
-        raise ValueError(f"max_iter must be at least 1, got {max_iter!r}.")
-
-
 def check_start(start: ArrayLike | None, n: int) -> FloatArray | None:
-    return None if start is None else _vector("start", start, n, scalar=False)
+    return None if start is None else check_vector("start", start, n, scalar=False)
 
 
 def _check_matrix(K: Any) -> tuple[FloatArray, FloatArray | None]:
@@ -93,19 +83,11 @@ def _check_matrix(K: Any) -> tuple[FloatArray, FloatArray | None]:
             )
         if not np.isfinite(factor).all():
             raise ValueError("K.factor contains NaN or infinity.")
-        residual = _vector("K.residual", K.residual, factor.shape[0])
+        residual = check_vector("K.residual", K.residual, factor.shape[0])
         if np.any(residual < 0.0):
             raise ValueError("K.residual must be non-negative.")
         return factor, residual
-    matrix = np.ascontiguousarray(K, dtype=np.float64)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
-        raise ValueError(
-            f"K must be square with at least one row, got shape {matrix.shape}."
-        )
-    # The sum is finite unless an entry is not (or it overflows): one cheap pass.
-    if not np.isfinite(matrix.sum()) and not np.isfinite(matrix).all():
-        raise ValueError("K contains NaN or infinity.")
-    _check_symmetry(matrix)
+    matrix = check_array(K)
     if matrix.diagonal().min() < 0.0:
         raise ValueError(
             "K has a negative diagonal entry; it must be positive semi-definite."
@@ -127,7 +109,7 @@ def _check_coupling(
         )
     if not low < np.inf or not high > -np.inf:
         raise ValueError("coupling_bounds leave no finite value.")
-    return _vector("coupling", coupling, n, scalar=False), (low, high)
+    return check_vector("coupling", coupling, n, scalar=False), (low, high)
 
 
 def check_ball(ball: Ball | None, n: int) -> tuple[IntArray, FloatArray, float]:
@@ -140,7 +122,7 @@ def check_ball(ball: Ball | None, n: int) -> tuple[IntArray, FloatArray, float]:
     if rows.min() < 0 or rows.max() >= n or np.unique(rows).size < rows.size:
         raise ValueError(f"ball.rows must be distinct row numbers in 0..{n - 1}.")
     check_radius(ball.radius)
-    center = _vector("ball.center", ball.center, rows.size)
+    center = check_vector("ball.center", ball.center, rows.size)
     return rows.astype(np.intp), center, float(ball.radius)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from causalweights._blas import single_blas_thread
 from causalweights.optimize._ball_multiplier import BallOutcome, solve_by_sets
-from causalweights.optimize._box_checks import check_box, check_options, check_start
+from causalweights.optimize._box_checks import SOLVERS, check_box, check_start
 from causalweights.optimize._box_interior_point import follow_path
 from causalweights.optimize._box_problem import (
     Ball,
@@ -26,6 +26,7 @@ from causalweights.optimize._box_problem import (
     reduce_box,
 )
 from causalweights.optimize._certificate import FloatArray, relative_gap
+from causalweights.optimize._checks import check_options
 
 BoxSolver = Literal["auto", "active_set", "interior_point"]
 # Up to here BLAS threads gain little, cost much on a busy machine and change bits.
@@ -179,7 +180,7 @@ def box_qp(
     >>> result.weights, result.multipliers.ball
     (array([0.5, 0.8]), 1.5)
     """
-    check_options(solver, tol, max_iter)
+    check_options(SOLVERS, solver, tol, max_iter)
     problem = check_box(K, q, ridge, lower, upper, coupling, coupling_bounds, ball)
     first = check_start(start, problem.size)
     solved = solve_problem(problem, solver, max_iter, start=first)

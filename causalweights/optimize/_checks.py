@@ -72,12 +72,7 @@ def check_problem(
     moment_tol: ArrayLike = 0.0,
 ) -> CheckedQP:
     """Check every argument of `simplex_qp` and bring it to canonical shape."""
-    if solver not in SOLVERS:
-        raise ValueError(f"solver must be one of {SOLVERS}, got {solver!r}.")
-    if not tol > 0.0:
-        raise ValueError(f"tol must be positive, got {tol!r}.")
-    if max_iter < 1:
-        raise ValueError(f"max_iter must be at least 1, got {max_iter!r}.")
+    check_options(SOLVERS, solver, tol, max_iter)
     if max_time is not None and not max_time > 0.0:
         raise ValueError(
             f"max_time must be positive seconds or None, got {max_time!r}."
@@ -85,19 +80,17 @@ def check_problem(
     operator = _check_matrix(K)
     n = operator.shape[0]
     labels = check_groups(groups, n)
-    ridge = _vector("ridge", ridge, n)
-    if np.any(ridge < 0.0):
-        raise ValueError("ridge must be non-negative.")
-    low = _vector("lower", lower, n)
-    high = np.full(n, np.inf) if upper is None else _vector("upper", upper, n, True)
+    ridge = check_ridge(ridge, n)
+    low = check_vector("lower", lower, n)
+    high = check_vector("upper", np.inf if upper is None else upper, n, True)
     check_bounds(labels, low, high)
     if start is not None:
-        start = _vector("start", start, n)
+        start = check_vector("start", start, n)
     if working_set is not None:
         working_set = _check_rows(working_set, n)
     return CheckedQP(
         operator=operator,
-        q=_vector("q", q, n, scalar=False),
+        q=check_vector("q", q, n, scalar=False),
         ridge=ridge,
         labels=labels,
         lower=low,
@@ -108,6 +101,26 @@ def check_problem(
             moments, moment_targets, moment_tol, n, int(labels.max()) + 1
         ),
     )
+
+
+def check_options(
+    solvers: tuple[str, ...], solver: str, tol: float, max_iter: int
+) -> None:
+    """Refuse an unknown solver, a tolerance of zero and a limit below one step."""
+    if solver not in solvers:
+        raise ValueError(f"solver must be one of {solvers}, got {solver!r}.")
+    if not tol > 0.0:
+        raise ValueError(f"tol must be positive, got {tol!r}.")
+    if max_iter < 1:
+        raise ValueError(f"max_iter must be at least 1, got {max_iter!r}.")
+
+
+def check_ridge(ridge: ArrayLike, n: int) -> FloatArray:
+    """Return the ridge of each row, (n,), or refuse a negative one."""
+    checked = check_vector("ridge", ridge, n)
+    if np.any(checked < 0.0):
+        raise ValueError("ridge must be non-negative.")
+    return checked
 
 
 def check_moments(
@@ -161,17 +174,25 @@ def _check_matrix(K: Any) -> SymmetricOperator:
         operator = K
         values = np.asarray(K.diagonal())
     else:
-        values = np.ascontiguousarray(K, dtype=np.float64)
-        operator = ArrayOperator(values)
-    shape = operator.shape
+        return ArrayOperator(check_array(K))
+    _check_square(operator.shape, values)
+    return operator
+
+
+def check_array(K: ArrayLike) -> FloatArray:
+    """Return a finite, square, symmetric matrix in float64 and C order, or refuse."""
+    values = np.ascontiguousarray(K, dtype=np.float64)
+    _check_square(values.shape, values)
+    _check_symmetry(values)
+    return values
+
+
+def _check_square(shape: tuple[int, ...], values: FloatArray) -> None:
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
         raise ValueError(f"K must be square with at least one row, got shape {shape}.")
     # The sum is finite unless an entry is not (or it overflows): one cheap pass.
     if not np.isfinite(values.sum()) and not np.isfinite(values).all():
         raise ValueError("K contains NaN or infinity.")
-    if isinstance(operator, ArrayOperator):
-        _check_symmetry(values)
-    return operator
 
 
 def _check_symmetry(K: FloatArray) -> None:
@@ -182,13 +203,14 @@ def _check_symmetry(K: FloatArray) -> None:
         raise ValueError("K must be symmetric; pass (K + K.T) / 2.")
 
 
-def _vector(
+def check_vector(
     name: str, value: ArrayLike, n: int, infinite: bool = False, scalar: bool = True
 ) -> FloatArray:
     """Broadcast to (n,) float64; refuse NaN, and infinity unless it is allowed."""
     array = np.asarray(value, dtype=np.float64)
     if array.shape != (n,) and not (scalar and array.ndim == 0):
-        raise ValueError(f"{name} must have shape ({n},), got {array.shape}.")
+        number = "be a number or " if scalar else ""
+        raise ValueError(f"{name} must {number}have shape ({n},), got {array.shape}.")
     if np.isnan(array).any() or (not infinite and np.isinf(array).any()):
         raise ValueError(f"{name} contains NaN or infinity.")
     return np.broadcast_to(array, (n,))
@@ -213,11 +235,7 @@ def check_groups(groups: ArrayLike | None, n: int) -> IntArray:
 
 def check_bounds(labels: IntArray, lower: FloatArray, upper: FloatArray) -> None:
     """Refuse bounds that leave a group without weights that sum to one."""
-    if np.any(lower > upper):
-        row = int(np.flatnonzero(lower > upper)[0])
-        raise ValueError(
-            f"lower exceeds upper at row {row} ({lower[row]:g} > {upper[row]:g})."
-        )
+    check_order(lower, upper)
     least = np.bincount(labels, weights=lower)
     most = np.bincount(labels, weights=upper)
     for g in range(least.size):
@@ -231,6 +249,15 @@ def check_bounds(labels: IntArray, lower: FloatArray, upper: FloatArray) -> None
                 f"group {g}: the upper bounds sum to {most[g]:g}, below 1; "
                 "raise `upper`."
             )
+
+
+def check_order(lower: FloatArray, upper: FloatArray) -> None:
+    """Refuse bounds that cross, by the first row where they do."""
+    if np.any(lower > upper):
+        row = int(np.flatnonzero(lower > upper)[0])
+        raise ValueError(
+            f"lower exceeds upper at row {row} ({lower[row]:g} > {upper[row]:g})."
+        )
 
 
 def _check_rows(rows: ArrayLike, n: int) -> IntArray:

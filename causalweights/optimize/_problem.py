@@ -45,20 +45,12 @@ class SymmetricOperator(Protocol):
     def diagonal(self) -> NDArray: ...
 
 
-class FactoredOperator(Protocol):
+class FactoredOperator(SymmetricOperator, Protocol):
     """What the large route needs beyond that: precision, and a low-rank factor.
 
     `low_rank` returns an object with `factor` (n, r) and `residual` (n,), the diagonal
     of what the factor leaves out.
     """
-
-    @property
-    def shape(self) -> tuple[int, int]: ...
-
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-
-    def block(self, rows: IntArray, columns: IntArray | None = None) -> NDArray: ...
 
     def matvec(
         self,
@@ -66,8 +58,6 @@ class FactoredOperator(Protocol):
         columns: IntArray | None = None,
         rows: IntArray | None = None,
     ) -> NDArray: ...
-
-    def diagonal(self) -> NDArray: ...
 
     def astype(self, dtype: Any) -> FactoredOperator: ...
 

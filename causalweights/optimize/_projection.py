@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from causalweights.optimize._certificate import FloatArray
+from causalweights.optimize._checks import check_vector
 
 
 def project_box_ball(
@@ -63,7 +64,7 @@ def project_box_ball(
     if not (np.isfinite(radius) and radius >= 0.0):
         raise ValueError(f"radius must be finite and non-negative, got {radius!r}.")
     low, high, middle = (
-        _vector(name, value, y.size)
+        check_vector(name, value, y.size)
         for name, value in (("lower", lower), ("upper", upper), ("center", center))
     )
     outside = np.flatnonzero((middle < low) | (middle > high))
@@ -76,15 +77,6 @@ def project_box_ball(
         return inside
     share = _share(y - middle, low - middle, high - middle, radius)
     return np.clip(middle + share * (y - middle), low, high)
-
-
-def _vector(name: str, value: ArrayLike, n: int) -> FloatArray:
-    array = np.asarray(value, dtype=np.float64)
-    if array.ndim != 0 and array.shape != (n,):
-        raise ValueError(f"{name} must be a number or of shape ({n},).")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} contains NaN or infinity.")
-    return np.broadcast_to(array, (n,))
 
 
 def _share(d: FloatArray, low: FloatArray, high: FloatArray, radius: float) -> float:
