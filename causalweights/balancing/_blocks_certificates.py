@@ -15,12 +15,12 @@ from causalweights._typing import FloatArray
 from causalweights._validation import Arms
 from causalweights.balancing._blocks import Blocks, split
 from causalweights.balancing._blocks_low_rank import ArmsProblem
+from causalweights.balancing._mmd_certificates import PairTable, mass_columns
+from causalweights.discrepancy._mmd import squares_of
 from causalweights.kernels import Kernel
 from causalweights.optimize import frank_wolfe_gap
 from causalweights.optimize._certificate import relative_gap, rounding_level
 
-# A square below this many rounding units of the terms it is the difference of is zero.
-ROUNDING_UNITS = 100
 EPS = float(np.finfo(np.float64).eps)
 
 
@@ -30,18 +30,6 @@ class Products:
 
     masses: FloatArray
     products: FloatArray
-
-    def discrepancies(self) -> FloatArray:
-        """Return the squared discrepancies between all pairs of columns."""
-        inner = self.masses.T @ self.products
-        inner = (inner + inner.T) / 2
-        own = inner.diagonal()
-        size = own[:, None] + own[None, :]
-        squares = size - 2 * inner
-        tiny = ROUNDING_UNITS * EPS * np.abs(size)
-        squares = np.where((squares < 0) & (squares >= -tiny), 0.0, squares)
-        np.fill_diagonal(squares, 0.0)
-        return squares
 
 
 def kernel_products(
@@ -54,11 +42,7 @@ def kernel_products(
     n_threads: int | None = None,
 ) -> Products:
     """Return the kernel's products with all masses, time O(n^2 (d + K))."""
-    K, rows = arms.n_arms, np.arange(len(masses))
-    columns = np.zeros((len(masses), 2 * K + 1))
-    columns[rows, arms.codes] = masses
-    columns[:, K] = target
-    columns[rows, K + 1 + arms.codes] = base
+    columns = mass_columns(arms, masses, target, base)
     each = [(part,) for part in split(columns, blocks.sizes)]
     parts = blocks.cross(_pair_product, kernel, n_threads, each=each)
     return Products(columns, np.concatenate(parts))
@@ -92,12 +76,8 @@ def certify_blocks(
     The relative gap compares with the unweighted arms.
     """
     K = arms.n_arms
-    table = found.discrepancies()
-    order = [*range(K + 1, 2 * K + 1), K]
-    after, before = table[: K + 1, : K + 1], table[np.ix_(order, order)]
-    labels = [*(arms.label(k) for k in range(K)), "target"]
-    positions = [(i, j) for j in range(K + 1) for i in range(j)]
-    pairs = {(labels[i], labels[j]): float(after[i, j]) for i, j in positions}
+    squares = squares_of(found.masses, found.products, np.float64)
+    table = PairTable(arms, squares)
     penalty = problem.ridge * problem.inverse
     by_arm: dict[Any, dict[str, Any]] = {}
     for a, n_iter in solved.items():
@@ -106,10 +86,7 @@ def certify_blocks(
             float(np.sum((penalty * found.masses[:, c : c + K].sum(axis=1) ** 2)[mine]))
             for c in (0, K + 1)
         ]
-        if a is None:
-            now, then = (float(sum(t[p] for p in positions)) for t in (after, before))
-        else:
-            now, then = float(after[a, K]), float(before[a, K])
+        now, then = table.criterion(a)
         gap, floor = _half_gap(found, problem, mine, penalty, a)
         gained = 0.5 * (then + cost[1] - now - cost[0])
         by_arm[None if a is None else arms.label(a)] = {
@@ -121,7 +98,7 @@ def certify_blocks(
             "n_iter": n_iter,
             "solver": "low_rank",
         }
-    return pairs, by_arm
+    return table.pairs(), by_arm
 
 
 def _half_gap(

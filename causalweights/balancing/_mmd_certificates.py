@@ -67,25 +67,13 @@ def certify(
     One pass over the Gram matrix, O(n^2 (d + K)), gives every discrepancy after and
     before weighting. ``results`` is keyed by arm position, None for the joint problem.
     """
-    K, rows = arms.n_arms, np.arange(len(Z))
-    columns = np.zeros((len(Z), 2 * K + 1))
-    columns[rows, arms.codes] = masses
-    columns[:, K] = target
-    columns[rows, K + 1 + arms.codes] = base
-    table = mmd_matrix(kernel, Z, columns, n_threads=n_threads)
-    order = [*range(K + 1, 2 * K + 1), K]
-    after, before = table[: K + 1, : K + 1], table[np.ix_(order, order)]
-    labels = [*(arms.label(k) for k in range(K)), "target"]
-    positions = [(i, j) for j in range(K + 1) for i in range(j)]
-    pairs = {(labels[i], labels[j]): float(after[i, j]) for i, j in positions}
+    columns = mass_columns(arms, masses, target, base)
+    table = PairTable(arms, mmd_matrix(kernel, Z, columns, n_threads=n_threads))
     spread = np.bincount(arms.codes, weights=penalty * masses**2)
     by_arm: dict[Any, dict[str, Any]] = {}
     for a, result in results.items():
-        if a is None:
-            now, then = (float(sum(t[p] for p in positions)) for t in (after, before))
-            cost = float(spread.sum())
-        else:
-            now, then, cost = float(after[a, K]), float(before[a, K]), float(spread[a])
+        now, then = table.criterion(a)
+        cost = float(spread.sum() if a is None else spread[a])
         by_arm[None if a is None else arms.label(a)] = {
             "discrepancy": now,
             "discrepancy_before": then,
@@ -95,4 +83,43 @@ def certify(
             "n_iter": result.n_iter,
             "solver": result.solver,
         }
-    return pairs, by_arm
+    return table.pairs(), by_arm
+
+
+def mass_columns(
+    arms: Arms, masses: FloatArray, target: FloatArray, base: FloatArray
+) -> FloatArray:
+    """Return weightings (n, 2K + 1): arms after, target, arms before weighting."""
+    K, rows = arms.n_arms, np.arange(len(masses))
+    columns = np.zeros((len(masses), 2 * K + 1))
+    columns[rows, arms.codes] = masses
+    columns[:, K] = target
+    columns[rows, K + 1 + arms.codes] = base
+    return columns
+
+
+class PairTable:
+    """Squared discrepancies (2K + 1, 2K + 1) between the columns of `mass_columns`."""
+
+    def __init__(self, arms: Arms, table: FloatArray) -> None:
+        K = arms.n_arms
+        order = [*range(K + 1, 2 * K + 1), K]
+        self._after, self._before = table[: K + 1, : K + 1], table[np.ix_(order, order)]
+        self._labels = [*(arms.label(k) for k in range(K)), "target"]
+        self._positions = [(i, j) for j in range(K + 1) for i in range(j)]
+
+    def pairs(self) -> dict[tuple, float]:
+        """Return the discrepancies after weighting by pair of labels."""
+        labels = self._labels
+        return {
+            (labels[i], labels[j]): float(self._after[i, j]) for i, j in self._positions
+        }
+
+    def criterion(self, arm: int | None) -> tuple[float, float]:
+        """Return an arm's discrepancy to the target, after and before; None: all."""
+        tables = (self._after, self._before)
+        if arm is None:
+            now, then = (sum(t[p] for p in self._positions) for t in tables)
+        else:
+            now, then = (t[arm, -1] for t in tables)
+        return float(now), float(then)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -197,11 +199,20 @@ def mmd_matrix(
     kernel = kernel.resolve(X)
     used = shares.any(axis=1)
     X, shares = X[used], shares[used]
-    inner = shares.T @ kernel.operator(X, n_threads=n_threads).matvec(shares)
+    products = kernel.operator(X, n_threads=n_threads).matvec(shares)
+    return squares_of(shares, products, X.dtype)
+
+
+def squares_of(shares: FloatArray, products: FloatArray, dtype: Any) -> FloatArray:
+    """Return the table of `mmd_matrix` from shares S (n, G) and the products K S.
+
+    ``dtype`` is the precision of the products.
+    """
+    inner = shares.T @ products
     inner = (inner + inner.T) / 2
     own = inner.diagonal()
     size = own[:, None] + own[None, :]
-    squares = _without_rounding(size - 2 * inner, size, X.dtype)
+    squares = _without_rounding(size - 2 * inner, size, np.dtype(dtype))
     np.fill_diagonal(squares, 0.0)
     return squares
 
