@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from causalweights.optimize._certificate import FloatArray, IntArray
 from causalweights.optimize._low_rank_model import LowRankModel
 from causalweights.optimize._operator_qp import OperatorQP
 from causalweights.optimize._problem import FactoredOperator, Outcome, Simplices
-from causalweights.optimize._proximal_newton import RelativeGap, solve_proximal_newton
+from causalweights.optimize._proximal_newton import Stop, solve_proximal_newton
 from causalweights.optimize._working_set import (
     DenseSolver,
     group_levels,
@@ -63,22 +62,18 @@ def solve_large(
     simplices: Simplices,
     scores: FloatArray,
     solve_dense: DenseSolver,
-    relative_gap: RelativeGap,
-    tol: float,
+    stop: Stop,
     *,
     columns_first: bool = True,
     initial: IntArray | None = None,
     start: FloatArray | None = None,
-    max_iter: int = 100,
-    expired: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Solve exactly where the optimum is sparse, else to a relative gap of `tol`.
+    """Solve exactly where the optimum is sparse, else until `stop` says so.
 
     Parameters
     ----------
     scores : (n,), gradient at uniform weights; small entries enter first
     solve_dense : route for the restricted problems
-    relative_gap : function of (gap, value) of this problem
     columns_first : whether to look for a sparse optimum at all
     initial, start : first working set; warm start
     """
@@ -86,7 +81,7 @@ def solve_large(
     if columns_first:
         first = solve_working_set(
             operator, ridge, q, simplices, scores, solve_dense,
-            initial=initial, start=start, max_iter=max_iter,
+            initial=initial, start=start, max_iter=stop.max_iter,
             limit=LARGEST_WORKING_SET,
         )  # fmt: skip
         if first.finished:
@@ -96,9 +91,8 @@ def solve_large(
         start = simplices.interior()
     # With bounds a part may be too small to hold the mass.
     in_parts = q.size > 2 * PART_ROWS and not np.isfinite(simplices.upper).any()
-    second = (_solve_in_parts if in_parts else _solve_whole)(
-        operator, ridge, q, simplices, start, relative_gap, tol, max_iter, expired
-    )
+    problem = OperatorQP(operator, ridge, q, simplices)
+    second = (_solve_in_parts if in_parts else _solve_whole)(problem, start, stop)
     if first is None:
         return second
     steps = first.n_iter + second.n_iter
@@ -106,67 +100,35 @@ def solve_large(
     return replace(second, n_iter=steps, status=status + second.status)
 
 
-def _quick(operator: FactoredOperator) -> FactoredOperator:
-    single = operator.dtype == np.float32
-    return operator if single else operator.astype(np.float32)
-
-
-def _solve_whole(
-    operator: FactoredOperator,
-    ridge: FloatArray,
-    q: FloatArray,
-    simplices: Simplices,
-    start: FloatArray,
-    relative_gap: RelativeGap,
-    tol: float,
-    max_iter: int,
-    expired: Callable[[], bool],
-) -> Outcome:
+def _solve_whole(problem: OperatorQP, start: FloatArray, stop: Stop) -> Outcome:
     """Solve on all rows by proximal Newton."""
-    quick = _quick(operator)
-    problem = OperatorQP(operator, quick, ridge, q, simplices)
-    model = low_rank_model(quick, ridge)
-    return solve_proximal_newton(
-        problem, model, start, relative_gap, tol, max_iter, expired
-    )
+    model = low_rank_model(problem.quick, problem.ridge)
+    return solve_proximal_newton(problem, model, start, stop)
 
 
-def _solve_in_parts(
-    operator: FactoredOperator,
-    ridge: FloatArray,
-    q: FloatArray,
-    simplices: Simplices,
-    start: FloatArray,
-    relative_gap: RelativeGap,
-    tol: float,
-    max_iter: int,
-    expired: Callable[[], bool],
-) -> Outcome:
+def _solve_in_parts(problem: OperatorQP, start: FloatArray, stop: Stop) -> Outcome:
     """Solve on a random part of the rows, price the others, exchange, repeat.
 
     The part's optimum is nearly that of all rows when the part itself is large: the
     weights of a dense optimum are a smooth function of the covariates. Every round
     costs one product of all rows with the support.
     """
-    whole = OperatorQP(operator, _quick(operator), ridge, q, simplices)
-    rng = np.random.default_rng(0)
-    order = rng.permutation(q.size)
+    n, simplices = problem.q.size, problem.simplices
+    order = np.random.default_rng(0).permutation(n)
     part = np.union1d(order[:PART_ROWS], np.flatnonzero(start))
+    inside = replace(stop, tol=PART_TOL * stop.tol)
     v, rounds, reason = start, 0, "round limit"
-    while rounds < max_iter:
-        found = _solve_whole(
-            operator.restrict(part), ridge[part], q[part], simplices.restrict(part),
-            simplices.restrict(part).repair(v[part]), relative_gap, PART_TOL * tol,
-            max_iter, expired,
-        )  # fmt: skip
+    while rounds < stop.max_iter:
+        piece = problem.restrict(part)
+        found = _solve_whole(piece, piece.simplices.repair(v[part]), inside)
         rounds += found.n_iter
-        v = np.zeros(q.size)
+        v = np.zeros(n)
         v[part] = found.v
-        gradient = whole.gradient(v)
+        gradient = problem.gradient(v)
         gap = simplices.gap(gradient, v)
-        if relative_gap(gap, whole.value(v, gradient)) <= tol:
+        if stop.relative_gap(gap, problem.value(v, gradient)) <= stop.tol:
             return Outcome(v, rounds, True, "proximal_newton", "solved in parts")
-        if expired():
+        if stop.expired():
             reason = "time limit"
             break
         support = np.flatnonzero(v)

@@ -21,33 +21,42 @@ class OperatorQP:
     Parameters
     ----------
     operator : exact products, for gradients once `exact` is set and for inner
-        iterations once `exact_inside` is
-    quick : products in single precision, or `operator` itself
+        iterations once `exact_inside` is; until then products in single precision
     ridge, q, simplices : as in `DenseQP`
     """
 
     def __init__(
         self,
         operator: FactoredOperator,
-        quick: FactoredOperator,
         ridge: FloatArray,
         q: FloatArray,
         simplices: Simplices,
     ) -> None:
-        self._operator, self._quick = operator, quick
+        single = operator.dtype == np.float32
+        self._operator = operator
+        self.quick = operator if single else operator.astype(np.float32)
         self.ridge, self.q, self.simplices = ridge, q, simplices
-        self.exact = self.exact_inside = quick is operator
+        self.exact = self.exact_inside = single
+
+    def restrict(self, rows: IntArray) -> OperatorQP:
+        """Return the problem of some rows, the others held at zero."""
+        return OperatorQP(
+            self._operator.restrict(rows),
+            self.ridge[rows],
+            self.q[rows],
+            self.simplices.restrict(rows),
+        )
 
     def gradient(self, v: FloatArray) -> FloatArray:
         """Return (K + ridge) v - q over all rows, by one product with the support."""
         support = np.flatnonzero(v)
-        operator = self._operator if self.exact else self._quick
+        operator = self._operator if self.exact else self.quick
         product = operator.matvec(v[support], columns=support)
         return np.asarray(product, np.float64) + self.ridge * v - self.q
 
     def multiply(self, rows: IntArray, x: FloatArray) -> FloatArray:
         """Return (K + ridge) x on the given rows, for inner iterations."""
-        operator = self._operator if self.exact_inside else self._quick
+        operator = self._operator if self.exact_inside else self.quick
         product: NDArray[Any] = operator.matvec(x, columns=rows, rows=rows)
         return np.asarray(product, np.float64) + self.ridge[rows] * x
 

@@ -43,7 +43,23 @@ LOST = 20.0
 
 UNSETTLED, SETTLED_SETS = "set changes do not settle", "sets settled"
 
-RelativeGap = Callable[[float, float], float]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stop:
+    """When to stop.
+
+    Attributes
+    ----------
+    relative_gap : function of (gap, value)
+    tol : relative gap that is small enough
+    max_iter : rounds at most
+    expired : tells between rounds whether the time is over
+    """
+
+    relative_gap: Callable[[float, float], float]
+    tol: float
+    max_iter: int = 100
+    expired: Callable[[], bool] = lambda: False
 
 
 @dataclass(slots=True, eq=False)
@@ -60,18 +76,8 @@ class _State:
 class _Search:
     """One problem, its model and the stopping rule."""
 
-    def __init__(
-        self,
-        problem: OperatorQP,
-        model: LowRankModel,
-        relative_gap: RelativeGap,
-        tol: float,
-        max_iter: int,
-        expired: Callable[[], bool],
-    ) -> None:
-        self.problem, self.model = problem, model
-        self.relative_gap, self.tol = relative_gap, tol
-        self.max_iter, self.expired = max_iter, expired
+    def __init__(self, problem: OperatorQP, model: LowRankModel, stop: Stop) -> None:
+        self.problem, self.model, self.stop = problem, model, stop
 
     def state(self, v: FloatArray, rounds: int = 0) -> _State:
         state = _State(v, self.problem.gradient(v), rounds=rounds)
@@ -82,7 +88,7 @@ class _Search:
         """Fill in the gap; go over to double precision where single cannot tell."""
         problem = self.problem
         self._measure(state)
-        done = state.relative <= self.tol
+        done = state.relative <= self.stop.tol
         if not problem.exact and (
             done or not problem.resolves(state.gap, state.gradient)
         ):
@@ -93,40 +99,35 @@ class _Search:
     def _measure(self, state: _State) -> None:
         state.gap = self.problem.simplices.gap(state.gradient, state.v)
         value = self.problem.value(state.v, state.gradient)
-        state.relative = self.relative_gap(state.gap, value)
+        state.relative = self.stop.relative_gap(state.gap, value)
 
     def stopped(self, state: _State) -> str:
         """Return why the search must end here, or an empty string."""
-        if state.relative <= self.tol:
+        if state.relative <= self.stop.tol:
             return "relative gap below tol"
-        if state.rounds >= self.max_iter:
+        if state.rounds >= self.stop.max_iter:
             return "round limit"
-        return "time limit" if self.expired() else ""
+        return "time limit" if self.stop.expired() else ""
 
 
 def solve_proximal_newton(
     problem: OperatorQP,
     model: LowRankModel,
     start: FloatArray,
-    relative_gap: RelativeGap,
-    tol: float,
-    max_iter: int = 100,
-    expired: Callable[[], bool] = lambda: False,
+    stop: Stop,
 ) -> Outcome:
-    """Solve to a relative gap of `tol` from a feasible start.
+    """Solve to a relative gap of `stop.tol` from a feasible start.
 
     Parameters
     ----------
     model : Hessian of the models and preconditioner; any will do, a close one is fast
-    relative_gap : function of (gap, value)
-    expired : tells between rounds whether the time is over
 
     Notes
     -----
     A round costs one product of all rows with the support, O(n |S| d), and O(n r + r^3)
     of algebra; a set change also up to 150 products of the support with itself.
     """
-    search = _Search(problem, model, relative_gap, tol, max_iter, expired)
+    search = _Search(problem, model, stop)
     state, free, reason = _rounds_of_models(search, search.state(start))
     if not reason:
         state, reason = _rounds_of_sets(search, state, free)
@@ -147,7 +148,7 @@ def _rounds_of_models(
     problem, simplices = search.problem, search.problem.simplices
     hull, free = Hull(MEMORY), None
     hull.add(state.v, state.gradient)
-    gaps, tight = [state.gap], search.tol < LOOSE
+    gaps, tight = [state.gap], search.stop.tol < LOOSE
     while not (reason := search.stopped(state)):
         slow = len(gaps) > SLOW and min(gaps[-SLOW:]) > 0.5 * min(gaps[:-SLOW])
         if slow and to_the_end:

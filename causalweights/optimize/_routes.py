@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from causalweights._blas import single_blas_thread
@@ -21,7 +20,7 @@ from causalweights.optimize._problem import (
     QuadraticProgram,
     SymmetricOperator,
 )
-from causalweights.optimize._proximal_newton import RelativeGap
+from causalweights.optimize._proximal_newton import Stop
 from causalweights.optimize._reduction import Reduction
 from causalweights.optimize._working_set import solve_working_set, whole_matrix
 
@@ -33,29 +32,15 @@ SERIAL_ROWS = 4000
 SMALL_ROWS = 1000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Orders:
-    """What was asked for: route, stopping rule, and what is known already.
+def solve_by_route(
+    problem: Reduction, scores: FloatArray, solver: str, stop: Stop
+) -> Outcome:
+    """Take the route that was asked for, or the one that suits the size.
 
-    Attributes
-    ----------
-    solver, max_iter : as in `simplex_qp`
-    relative_gap : function of (gap, value) of the canonical problem
-    tol : relative gap at which the large routes stop
-    expired : tells whether the time is over
+    Only proximal Newton stops before its finite end; the others know `max_iter` alone.
     """
-
-    solver: str
-    max_iter: int
-    relative_gap: RelativeGap
-    tol: float
-    expired: Callable[[], bool]
-
-
-def solve_by_route(problem: Reduction, scores: FloatArray, orders: Orders) -> Outcome:
-    """Take the route that was asked for, or the one that suits the size."""
     large = problem.rows.size > DENSE_ROWS
-    operator, solver, max_iter = problem.operator, orders.solver, orders.max_iter
+    operator, max_iter = problem.operator, stop.max_iter
     able = is_factored(operator) and problem.moments is None
     if solver == "proximal_newton" and not able:
         raise ValueError(
@@ -63,7 +48,7 @@ def solve_by_route(problem: Reduction, scores: FloatArray, orders: Orders) -> Ou
             "`astype`, such as kernel.operator(X), and no moments."
         )
     if able and (solver == "proximal_newton" or (solver == "auto" and large)):
-        return _solve_large(problem, operator, scores, orders)
+        return _solve_large(problem, operator, scores, solver, stop)
     if isinstance(operator, LowRankOperator) and solver != "working_set":
         return _solve_low_rank(problem, operator, solver, max_iter)
     if solver == "working_set" or (solver == "auto" and large):
@@ -99,7 +84,7 @@ def _solve_low_rank(
 
 
 def _solve_large(
-    problem: Reduction, operator: Any, scores: FloatArray, orders: Orders
+    problem: Reduction, operator: Any, scores: FloatArray, solver: str, stop: Stop
 ) -> Outcome:
     return solve_large(
         operator,
@@ -108,13 +93,10 @@ def _solve_large(
         problem.simplices,
         scores,
         solve_dense,
-        orders.relative_gap,
-        orders.tol,
-        columns_first=orders.solver == "auto",
+        stop,
+        columns_first=solver == "auto",
         initial=problem.working_set,
         start=problem.start,
-        max_iter=orders.max_iter,
-        expired=orders.expired,
     )
 
 

@@ -28,12 +28,12 @@ from causalweights.optimize._moments_certificate import (
     price_moments,
 )
 from causalweights.optimize._problem import Outcome, Simplices, SymmetricOperator
+from causalweights.optimize._proximal_newton import Stop
 from causalweights.optimize._reduction import (
     product_of,
     reduce_problem,
     reference_weights,
 )
-from causalweights.optimize._routes import Orders
 from causalweights.optimize._routes import solve_by_route as _solve
 from causalweights.optimize._working_set import group_levels
 
@@ -230,17 +230,12 @@ def simplex_qp(
         scores = uniform_gradient[problem.rows]
         floor = rounding_level(scores, checked.q, EPS)
         base = problem.constant
-        outcome = _solve(
-            problem,
-            scores,
-            Orders(
-                solver,
-                max_iter,
-                lambda gap, v: relative_gap(gap, uniform_value - base - v, floor),
-                tol,
-                expired,
-            ),
-        )
+
+        def relative(gap: float, value: float) -> float:
+            return relative_gap(gap, uniform_value - base - value, floor)
+
+        stop = Stop(relative, tol, max_iter, expired)
+        outcome = _solve(problem, scores, solver, stop)
     weights = problem.expand(outcome.v, checked)
     lam = None
     if checked.moments is not None:

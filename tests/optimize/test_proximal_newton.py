@@ -15,7 +15,7 @@ from causalweights.optimize._certificate import relative_gap
 from causalweights.optimize._large import low_rank_model, suitable_rank
 from causalweights.optimize._operator_qp import OperatorQP
 from causalweights.optimize._problem import Simplices
-from causalweights.optimize._proximal_newton import solve_proximal_newton
+from causalweights.optimize._proximal_newton import Stop, solve_proximal_newton
 
 KERNELS = {"gaussian": Gaussian(bandwidth=1.5), "energy": Energy()}
 
@@ -33,20 +33,17 @@ def matrix_free():
         simplices = Simplices(labels, masses, np.broadcast_to(upper, (n,)).copy())
         ridge = np.broadcast_to(np.asarray(ridge, float), (n,))
         exact = kernel.operator(X)
-        quick = kernel.operator(X.astype(np.float32))
-        problem = OperatorQP(exact, quick, ridge, q, simplices)
-        model = low_rank_model(quick, ridge, rank)
+        problem = OperatorQP(exact, ridge, q, simplices)
+        model = low_rank_model(problem.quick, ridge, rank)
         start = simplices.interior()
         gradient = exact.matvec(start) + ridge * start - q
         uniform = problem.value(start, gradient)
-        return solve_proximal_newton(
-            problem,
-            model,
-            start,
-            lambda gap, value: relative_gap(gap, uniform - value, 1e-16),
-            tol,
-            **options,
-        )
+
+        def relative(gap, value):
+            return relative_gap(gap, uniform - value, 1e-16)
+
+        stop = Stop(relative, tol, **options)
+        return solve_proximal_newton(problem, model, start, stop)
 
     return solve
 
