@@ -13,6 +13,7 @@ from causalweights.optimize._operator_qp import OperatorQP
 from causalweights.optimize._problem import FactoredOperator, Outcome, Simplices
 from causalweights.optimize._proximal_newton import Stop, solve_proximal_newton
 from causalweights.optimize._working_set import (
+    ColumnProblem,
     DenseSolver,
     group_levels,
     solve_working_set,
@@ -80,7 +81,7 @@ def solve_large(
     first = None
     if columns_first:
         first = solve_working_set(
-            operator, ridge, q, simplices, scores, solve_dense,
+            ColumnProblem(operator, ridge, q, simplices), scores, solve_dense,
             initial=initial, start=start, max_iter=stop.max_iter,
             limit=LARGEST_WORKING_SET,
         )  # fmt: skip

@@ -12,7 +12,6 @@ from causalweights.optimize._certificate import FloatArray
 from causalweights.optimize._interior_point import solve_interior_point
 from causalweights.optimize._large import is_factored, solve_large
 from causalweights.optimize._low_rank_qp import LowRankOperator, LowRankQP
-from causalweights.optimize._moments_columns import solve_moment_columns
 from causalweights.optimize._problem import (
     ArrayOperator,
     DenseQP,
@@ -22,7 +21,11 @@ from causalweights.optimize._problem import (
 )
 from causalweights.optimize._proximal_newton import Stop
 from causalweights.optimize._reduction import Reduction
-from causalweights.optimize._working_set import solve_working_set, whole_matrix
+from causalweights.optimize._working_set import (
+    ColumnProblem,
+    solve_working_set,
+    whole_matrix,
+)
 
 # Above this many rows "auto" forms no matrix.
 DENSE_ROWS = 4000
@@ -106,13 +109,11 @@ def _solve_by_columns(
     scores: FloatArray,
     max_iter: int,
 ) -> Outcome:
-    if problem.moments is not None:
-        return solve_moment_columns(problem, operator, scores, solve_dense, max_iter)
+    program = ColumnProblem(
+        operator, problem.ridge, problem.q, problem.simplices, problem.moments
+    )
     return solve_working_set(
-        operator,
-        problem.ridge,
-        problem.q,
-        problem.simplices,
+        program,
         scores,
         solve_dense,
         initial=problem.working_set,

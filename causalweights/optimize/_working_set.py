@@ -9,6 +9,7 @@ Program. 13, 49-68, with single rows as columns).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from causalweights.optimize._certificate import (
     IntArray,
     rounding_level,
 )
+from causalweights.optimize._moments import Moments
+from causalweights.optimize._moments_feasible import feasible_point
 from causalweights.optimize._problem import (
     ArrayOperator,
     DenseQP,
@@ -70,11 +73,64 @@ class WorkingMatrix:
         self.rows = self.rows[positions]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ColumnProblem:
+    """The canonical problem through an operator, with or without moments."""
+
+    operator: SymmetricOperator
+    ridge: FloatArray
+    q: FloatArray
+    simplices: Simplices
+    moments: Moments | None = None
+
+    def restricted(self, matrix: WorkingMatrix) -> DenseQP:
+        """Return the problem of the working set's rows."""
+        rows, moments = matrix.rows, self.moments
+        return DenseQP(
+            matrix.K,
+            self.ridge[rows],
+            self.q[rows],
+            self.simplices.restrict(rows),
+            None if moments is None else moments.restrict(rows),
+        )
+
+    def whole(self) -> DenseQP:
+        """Form the matrix of all rows."""
+        K = whole_matrix(self.operator)
+        return DenseQP(K, self.ridge, self.q, self.simplices, self.moments)
+
+    def price(
+        self, v: FloatArray, lam: FloatArray | None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return (K + ridge) v and the reduced gradient of every row."""
+        support = np.flatnonzero(v)
+        image = self.operator.matvec(v[support], columns=support)
+        product = np.asarray(image, np.float64) + self.ridge * v
+        gradient = product - self.q
+        if self.moments is not None and lam is not None:
+            gradient = gradient - self.moments.C @ lam
+        levels = group_levels(self.simplices, gradient, v)
+        return product, gradient - levels[self.simplices.labels]
+
+    def first(
+        self, scores: FloatArray, initial: IntArray | None, start: FloatArray | None
+    ) -> tuple[IntArray, FloatArray]:
+        """Return the first working set and a point to start from on it."""
+        rows = first_rows(self.simplices, scores, initial, start)
+        if self.moments is not None:
+            # A vertex that meets the moments keeps the restricted problem feasible.
+            vertex = feasible_point(self.simplices, self.moments)
+            rows = np.union1d(rows, np.flatnonzero(vertex))
+            return rows, vertex if start is None else start
+        if start is not None:
+            return rows, start
+        point = np.zeros(scores.size)
+        point[rows] = self.simplices.interior()[rows]
+        return rows, point
+
+
 def solve_working_set(
-    operator: SymmetricOperator,
-    ridge: FloatArray,
-    q: FloatArray,
-    simplices: Simplices,
+    problem: ColumnProblem,
     scores: FloatArray,
     solve_dense: DenseSolver,
     *,
@@ -95,57 +151,51 @@ def solve_working_set(
     largest : set size beyond which the whole matrix is formed, memory allowing
     limit : set size beyond which to give up instead, with the last feasible point
     """
-    n = q.size
-    eps = float(np.finfo(operator.dtype).eps)
-    matrix = WorkingMatrix(operator, first_rows(simplices, scores, initial, start))
-    v = simplices.interior() if start is None else start
-    if start is None:
-        v = np.where(np.isin(np.arange(n), matrix.rows), v, 0.0)
-    last_drop, exact = np.inf, True
+    q, n = problem.q, problem.q.size
+    eps = float(np.finfo(problem.operator.dtype).eps)
+    rows, v = problem.first(scores, initial, start)
+    matrix = WorkingMatrix(problem.operator, rows)
+    moments, last_drop = problem.moments, np.inf
+    lam = None if moments is None else np.zeros(moments.low.size)
+
+    def left(steps: int, why: str, finished: bool = False) -> Outcome:
+        return Outcome(v, steps, finished, "working_set", why, lam)
+
     for step in range(1, max_iter + 1):
         rows = matrix.rows
         if limit is not None and rows.size > limit:
-            return Outcome(v, step - 1, False, "working_set", "outgrown")
+            return left(step - 1, "outgrown")
         if limit is None and wants_dense(rows.size, n, largest):
             # Release the small matrix before the large one is formed and factored.
             matrix.keep(np.empty(0, dtype=np.intp))
-            K = whole_matrix(operator)
-            last = solve_dense(DenseQP(K, ridge, q, simplices), v, max_iter)
+            last = solve_dense(problem.whole(), v, max_iter)
             note = f"working set outgrown after {step - 1} rounds; {last.status}"
-            steps = step - 1 + last.n_iter
-            return Outcome(last.v, steps, last.finished, last.solver, note)
-        outcome = solve_dense(
-            DenseQP(matrix.K, ridge[rows], q[rows], simplices.restrict(rows)),
-            v[rows],
-            max_iter,
-        )
-        exact = outcome.finished
+            return replace(last, n_iter=step - 1 + last.n_iter, status=note)
+        outcome = solve_dense(problem.restricted(matrix), v[rows], max_iter)
         v = np.zeros(n)
         v[rows] = outcome.v
-        support = np.flatnonzero(v)
-        product = np.asarray(operator.matvec(v[support], columns=support), np.float64)
-        product = product + ridge * v
-        gradient = product - q
-        reduced = gradient - group_levels(simplices, gradient, v)[simplices.labels]
+        if outcome.multipliers is not None:
+            lam = outcome.multipliers
+        product, reduced = problem.price(v, lam)
         level = rounding_level(product, q, eps) / ROUNDING_UNITS
-        violators = entering(reduced, rows, level, support.size)
+        size = int(np.count_nonzero(v))
+        violators = entering(reduced, rows, level, size)
         if violators.size == 0:
-            return Outcome(v, step, exact, "working_set", "no row violates")
-        if limit is not None and step >= SEARCH_ROUNDS:
-            share = np.count_nonzero(reduced < -level) / n
-            if share > SPARSE_SHARE:
-                return Outcome(v, step, False, "working_set", "the optimum is dense")
-        value = 0.5 * float(v @ (gradient - q))
-        idle = rows.size > 2 * support.size + 4 * SMALLEST_ADDITION
+            return left(step, "no row violates", outcome.finished)
+        share = np.count_nonzero(reduced < -level) / n
+        if limit is not None and step >= SEARCH_ROUNDS and share > SPARSE_SHARE:
+            return left(step, "the optimum is dense")
+        value = 0.5 * float(v @ (product - 2.0 * q))
+        idle = rows.size > 2 * size + 4 * SMALLEST_ADDITION
         if idle and value < last_drop - eps * abs(value):
             # Dropping only after a strict decrease rules out cycles: no working set
             # that was reduced can come back with the same value.
             last_drop = value
-            matrix.keep(kept_positions(v[rows], reduced[rows], support.size))
+            matrix.keep(kept_positions(v[rows], reduced[rows], size))
         if matrix.rows.size + violators.size > memory_rows(n):
-            return Outcome(v, step, False, "working_set", "memory limit")
+            return left(step, "memory limit")
         matrix.extend(violators)
-    return Outcome(v, max_iter, False, "working_set", "round limit")
+    return left(max_iter, "round limit")
 
 
 def first_rows(
