@@ -3,7 +3,6 @@
 from causalweights.optimize._ball_path import BallPath, ball_path
 from causalweights.optimize._box_problem import Ball
 from causalweights.optimize._box_qp import BoxMultipliers, BoxQPResult, box_qp
-from causalweights.optimize._box_systems import LowRankMatrix
 from causalweights.optimize._certificate import frank_wolfe_gap
 from causalweights.optimize._low_rank_qp import LowRankOperator
 from causalweights.optimize._path import simplex_qp_path, simplex_qp_sequence
@@ -15,7 +14,6 @@ __all__ = [
     "BallPath",
     "BoxMultipliers",
     "BoxQPResult",
-    "LowRankMatrix",
     "LowRankOperator",
     "SimplexQPResult",
     "ball_path",

@@ -125,9 +125,9 @@ def box_qp(
 
     Parameters
     ----------
-    K : array-like of shape (n, n) or LowRankMatrix
+    K : array-like of shape (n, n) or LowRankOperator
         Symmetric and positive semi-definite; symmetry is checked on 256 rows. An
-        object with `factor` (n, r) and `residual` (n,), such as a `LowRankMatrix` or
+        object with `factor` (n, r) and `residual` (n,), such as a `LowRankOperator` or
         what `kernels.pivoted_cholesky` returns, stands for factor @ factor.T +
         diag(residual), which is never formed.
     q : array-like of shape (n,)

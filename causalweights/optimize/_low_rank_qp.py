@@ -91,6 +91,11 @@ class LowRankOperator:
         self.shape = (n, n)
         self.dtype = np.dtype(np.float64)
 
+    @property
+    def factor(self) -> NDArray[Any]:
+        """L, under the name it has in `kernels.LowRankFactor` and for `box_qp`."""
+        return self.L
+
     def block(self, rows: IntArray, columns: IntArray | None = None) -> FloatArray:
         """Entries at `rows` and `columns` (the rows again by default)."""
         columns = rows if columns is None else columns

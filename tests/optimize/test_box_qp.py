@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from causalweights.optimize import _ball_multiplier, _box_active_set
+from causalweights.optimize import (
+    LowRankOperator,
+    _ball_multiplier,
+    _box_active_set,
+)
 from causalweights.optimize._ball_path import ball_path
 from causalweights.optimize._box_checks import check_box
 from causalweights.optimize._box_problem import duality_gap
@@ -375,3 +379,12 @@ def test_the_input_is_left_alone():
     box_qp(K, **problem)
     for array, old in zip(arrays, before):
         np.testing.assert_array_equal(array, old)
+
+
+def test_the_operator_of_the_simplex_programs_serves_as_a_matrix():
+    rng = np.random.default_rng(0)
+    factor, residual, q = rng.normal(size=(30, 4)), rng.random(30), rng.normal(size=30)
+    found = box_qp(LowRankOperator(factor, residual), q, 0.1, upper=2.0)
+    dense = factor @ factor.T + np.diag(residual)
+    expected = box_qp(dense, q, 0.1, upper=2.0)
+    np.testing.assert_allclose(found.weights, expected.weights, atol=1e-10)
