@@ -13,8 +13,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from causalweights._typing import ESTIMANDS, FloatArray
 from causalweights._validation import Arms, check_same_rows
-from causalweights.balancing._logistic import weight_model
-from causalweights.balancing._propensity_model import FittedPropensity, fit_propensity
 from causalweights.balancing._tilting import (
     balancing_ratio,
     check_propensity,
@@ -226,6 +224,13 @@ class PropensityWeighter(_BaseWeighter):
         return self
 
     def _weigh(self, design: Design, propensity: Any = None) -> FloatArray:
+        # Imported here: scikit-learn's linear models take a tenth of a second, which
+        # who only balances covariates need not wait.
+        from causalweights.balancing._propensity_model import (
+            FittedPropensity,
+            fit_propensity,
+        )
+
         arms, rows = design.arms, design.rows
         if propensity is not None:
             e = check_propensity(propensity, rows, arms.control, arms.n_arms)
@@ -342,6 +347,8 @@ class PropensityWeighter(_BaseWeighter):
         None unless the probabilities are those of an unpenalised logistic regression
         in sample. The trimmed set counts as given, clipped rows do not respond.
         """
+        from causalweights.balancing._logistic import weight_model
+
         if self._scores is None:
             return None
         rows = ~np.isnan(self.propensity_[:, 0])

@@ -18,6 +18,7 @@ from causalweights.optimize._factor import (
     Bordered,
     BorderedFactor,
     RefinedFactor,
+    UpdatedFactor,
     default_shift,
     lift,
 )
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 # A single precision factor pays from this size on, and while the free rows are most
 # of all rows, so that its exact products can use K without a copy.
 SINGLE_ROWS, SINGLE_SHARE = 5000, 0.6
+# Changed rows, as a share of those of the last factor, up to which it is updated.
+UPDATE_SHARE = 1 / 32
 # Diagonal additions tried when a Cholesky factorisation fails, in units of the matrix.
 EXTRAS = (0.0, 1e-15, 1e-13, 1e-11, 1e-9)
 # Diagonal, in units of the matrix, that keeps steps within a singular matrix short.
@@ -45,9 +48,45 @@ class FreeSystems:
         self.problem = problem
         self.shift = 0.0
         self._single = True
+        self._last: tuple[IntArray, Bordered] | None = None
+        self._allowance = 0
 
     def factor(self, free: IntArray, B: FloatArray, r: FloatArray) -> Bordered | None:
         """Return the factor, or None when the block is numerically singular."""
+        factor = self._updated(free, B, r)
+        if factor is not None:
+            return factor
+        self._last = None  # its memory is free for the next one
+        factor = self._fresh(free, B, r)
+        if isinstance(factor, BorderedFactor):
+            self._last = free, factor
+            self._allowance = int(UPDATE_SHARE * free.size)
+        return factor
+
+    def _updated(self, free: IntArray, B: FloatArray, r: FloatArray) -> Bordered | None:
+        """Return the factor from the last one if few rows changed, else None."""
+        if self._last is None:
+            return None
+        old, base = self._last
+        self._allowance -= np.setxor1d(old, free, assume_unique=True).size
+        if self._allowance < 0:
+            return None
+        problem, labels = self.problem, self.problem.simplices.labels
+
+        def block(rows: IntArray, columns: IntArray) -> FloatArray:
+            A = problem.K[np.ix_(rows, columns)]
+            A += self.shift * (labels[rows, None] == labels[columns])
+            return A + problem.ridge[rows, None] * (rows[:, None] == columns)
+
+        truncate = problem.moments is not None
+        try:
+            factor = UpdatedFactor(base, old, free, block, B, r, truncate)
+        except LinAlgError:
+            return None
+        self._last = free, factor
+        return factor
+
+    def _fresh(self, free: IntArray, B: FloatArray, r: FloatArray) -> Bordered | None:
         n = self.problem.q.size
         large = free.size >= max(SINGLE_ROWS, SINGLE_SHARE * n)
         for single in (True, False) if self._single and large else (False,):

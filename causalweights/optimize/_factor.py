@@ -99,6 +99,14 @@ class Bordered:
         return x + self._border @ y, y
 
 
+def _exact(A: FloatArray) -> Callable[[FloatArray], FloatArray]:
+    """Return the inverse of A, which may be empty; LinAlgError when it is singular."""
+    if A.size == 0:
+        return lambda s: s
+    factor = cholesky(A, PIVOT_RATIO)
+    return lambda s: cho_solve(factor, s, check_finite=False)
+
+
 def _definite(schur: FloatArray) -> Callable[[FloatArray], FloatArray]:
     factor = cho_factor(schur, lower=True)
     return lambda s: cho_solve(factor, s)
@@ -140,6 +148,61 @@ class BorderedFactor(Bordered):
 
     def _apply(self, r: FloatArray) -> FloatArray:
         return cho_solve(self._factor, r, check_finite=False)
+
+
+class UpdatedFactor(Bordered):
+    """The factor for some rows of A from the one for a few rows more or less.
+
+    `base` belongs to the rows `old`, both `old` and `free` are sorted, and
+    `block(rows, columns)` returns entries of A. Rows that leave are held at zero by
+    multipliers, rows that come are eliminated by their Schur complement: k of them
+    cost O(k n**2), where a new factor costs n**3 / 3. LinAlgError where the rows that
+    come are numerically singular beside the others.
+    """
+
+    def __init__(
+        self,
+        base: Bordered,
+        old: IntArray,
+        free: IntArray,
+        block: Callable[[IntArray, IntArray], FloatArray],
+        B: FloatArray,
+        r: FloatArray,
+        truncate: bool = False,
+    ) -> None:
+        came = np.setdiff1d(free, old, assume_unique=True)
+        gone = np.flatnonzero(np.isin(old, free, assume_unique=True, invert=True))
+        self._base, self._n_old, self._n_gone = base, old.size, gone.size
+        self._came = np.searchsorted(free, came)
+        self._kept = np.flatnonzero(np.isin(free, old, assume_unique=True))
+        self._place = np.searchsorted(old, free[self._kept])
+        self._columns = np.zeros((old.size, gone.size + came.size))
+        self._columns[gone, np.arange(gone.size)] = 1.0
+        self._columns[:, gone.size :] = block(old, came)
+        self._inverse = base._apply(self._columns)
+        schur = self._columns.T @ self._inverse
+        self._leave = _exact(schur[: gone.size, : gone.size].copy())
+        self._cross = schur[: gone.size, gone.size :]
+        corner = block(came, came)
+        rest = corner - schur[gone.size :, gone.size :]
+        rest += self._cross.T @ self._leave(self._cross)
+        if np.any(rest.diagonal() <= PIVOT_RATIO * corner.diagonal()):
+            raise LinAlgError("the rows that come are numerically singular")
+        self._come = _exact(rest)
+        self._set_border(B, r, truncate=truncate)
+
+    def _apply(self, r: FloatArray) -> FloatArray:
+        extended = np.zeros((self._n_old, *r.shape[1:]))
+        extended[self._place] = r[self._kept]
+        x = self._base._apply(extended)
+        image = self._columns.T @ x
+        held, coming = image[: self._n_gone], image[self._n_gone :]
+        come = self._come(r[self._came] - coming + self._cross.T @ self._leave(held))
+        leave = self._leave(held - self._cross @ come)
+        x -= self._inverse @ np.concatenate([leave, come])
+        out = np.empty_like(r, dtype=np.float64)
+        out[self._kept], out[self._came] = x[self._place], come
+        return out
 
 
 class RefinedFactor(Bordered):
