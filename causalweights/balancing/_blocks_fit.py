@@ -18,11 +18,13 @@ from causalweights.balancing._blocks_low_rank import (
     solve_blocks,
 )
 from causalweights.balancing._mmd_certificates import ridge_penalty
-from causalweights.balancing._mmd_fit import MMDFit
+from causalweights.balancing._mmd_fit import BalancingFit
 from causalweights.balancing._weighter import Design
 
 
-def fit_blocks(balancer: Any, design: Design, blocks: Blocks, joint: bool) -> MMDFit:
+def fit_blocks(
+    balancer: Any, design: Design, blocks: Blocks, joint: bool
+) -> BalancingFit:
     """Return weights by landmark features, and their exact certificates."""
     ridge = balancer.ridge_
     if ridge <= 0.0:
@@ -55,4 +57,4 @@ def fit_blocks(balancer: Any, design: Design, blocks: Blocks, joint: bool) -> MM
     pairs, by_arm = certify_blocks(arms, found, problem, steps)
     gaps = [row["relative_gap"] for row in by_arm.values()]
     converged = max(gaps) <= balancer.tol
-    return MMDFit(masses, kernel, pairs, by_arm, converged, dual)
+    return BalancingFit(masses, kernel, pairs, by_arm, converged, dual)

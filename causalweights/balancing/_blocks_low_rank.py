@@ -82,6 +82,10 @@ class LandmarkDual:
         phi, residual = features_of(self.features, Z)
         return -(phi @ self.slopes), self.copies * residual
 
+    def witness(self, Z: FloatArray, n_threads: int | None = None) -> FloatArray:
+        """Return arms minus target, (m, A)."""
+        return -self.embed(Z, n_threads)[0]
+
 
 def sampled_kernel(
     discriminator: str | Kernel, bandwidth: Any, blocks: Blocks, random_state: Any

@@ -1,4 +1,4 @@
-"""From a discriminator's name or kernel to the kernel whose MMD^2 is the criterion."""
+"""From a discriminator's name or object to the kernel or function class it means."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from causalweights.discrepancy import FunctionClass, ReLU, Sigmoid
 from causalweights.kernels import (
     Energy,
     Gaussian,
@@ -15,7 +16,8 @@ from causalweights.kernels import (
     Matern,
 )
 
-NAMES = ("energy", "gaussian", "laplace", "matern", "linear")
+NAMES = ("energy", "gaussian", "laplace", "matern", "linear", "sigmoid", "relu")
+_CLASSES = {"sigmoid": Sigmoid, "relu": ReLU}
 _WITH_BANDWIDTH = {"gaussian": Gaussian, "laplace": Laplace, "matern": Matern}
 
 
@@ -43,10 +45,22 @@ def resolve_discriminator(
     return 2.0 * kernel if isinstance(kernel, Energy) else kernel
 
 
-def default_ridge(ridge: str | float) -> float:
-    """Return the number behind ``ridge="auto"``: 1e-2 for every squared MMD.
+def function_class(discriminator: str | Kernel | FunctionClass) -> FunctionClass | None:
+    """Return the class whose supremum is the criterion, None for a kernel's MMD^2."""
+    if isinstance(discriminator, str):
+        return _CLASSES[discriminator]() if discriminator in _CLASSES else None
+    return None if isinstance(discriminator, Kernel) else discriminator
 
-    On the masses' scale (sum one) and for kernels of diagonal about one it caps the
-    loss of effective sample size at little cost in discrepancy.
+
+def default_ridge(
+    ridge: str | float, discriminator: str | Kernel | FunctionClass
+) -> float:
+    """Return the number behind ``ridge="auto"``: 1e-2, or 0.1 for a supremum.
+
+    On the masses' scale (sum one) and for kernels of diagonal about one, 1e-2 caps the
+    loss of effective sample size at little cost in discrepancy. A supremum is not
+    squared, so its scale is larger.
     """
-    return 1e-2 if ridge == "auto" else float(ridge)
+    if ridge != "auto":
+        return float(ridge)
+    return 1e-2 if function_class(discriminator) is None else 0.1

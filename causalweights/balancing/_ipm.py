@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -20,19 +20,23 @@ from causalweights.balancing._blocks import BlockDesign, LocalBlocks
 from causalweights.balancing._blocks_dask import dask_design
 from causalweights.balancing._blocks_fit import fit_blocks
 from causalweights.balancing._blocks_input import refuse_dask
-from causalweights.balancing._discriminators import default_ridge
-from causalweights.balancing._mmd_fit import MMDFit, fit_exactly
+from causalweights.balancing._discriminators import default_ridge, function_class
+from causalweights.balancing._mmd_fit import BalancingFit, fit_exactly
+from causalweights.balancing._supremum_fit import fit_supremum
 from causalweights.balancing._weighter import (
     Design,
     _BaseWeighter,
     warn_concentration,
 )
+from causalweights.discrepancy import supremum
 from causalweights.kernels import Kernel
+
+CLASS_METHODS = ["resolve", "evaluate", "draw", "search"]
 
 
 def _has_dual(balancer: IPMBalancer) -> bool:
     """Tell whether the ridge is positive, so that new rows have weights."""
-    if balancer.ridge == "auto" or balancer.ridge > 0:
+    if default_ridge(balancer.ridge, balancer.discriminator) > 0:
         return True
     raise AttributeError(
         "weights of new rows need ridge > 0: without the penalty the dual solution "
@@ -54,15 +58,19 @@ class IPMBalancer(_BaseWeighter):
     ----------
     estimand : {"ate", "att", "atc"}, default="ate"
         Target: the whole sample, the focal arm or the control arm.
-    discriminator : str or Kernel, default="energy"
+    discriminator : str, Kernel or function class, default="energy"
         ``"energy"`` (energy distance; no bandwidth), ``"gaussian"``, ``"laplace"``,
         ``"matern"`` (nu = 3/2), ``"linear"`` (distance of the mean vectors), or a
-        kernel of `causalweights.kernels`; the criterion is the squared maximum mean
-        discrepancy (of a kernel), or the energy distance.
+        kernel of `causalweights.kernels`: the criterion is the energy distance or the
+        squared maximum mean discrepancy. ``"sigmoid"``, ``"relu"`` (of bounded
+        parameters) or `Sigmoid`, `ReLU`, `HalfSpaces`, `MeanDifferences` of
+        `causalweights.discrepancy`: the largest difference of means over the class,
+        not squared, for separate arms, by cutting planes.
     bandwidth : "median", float or list of float, default="median"
         Of a kernel given by name, on standardised covariates; a list is an average.
     ridge : "auto" or float, default="auto"
-        Penalty on the sum of squared masses; ``"auto"`` is 1e-2. Larger values trade
+        Penalty on the sum of squared masses; ``"auto"`` is 1e-2, and 0.1 for a
+        function class. Larger values trade
         discrepancy for effective sample size; R's WeightIt has ``lambda = 2 ridge``.
     between_arms : bool, default=True
         ATE only: also balance the arms against one another in one joint problem.
@@ -97,18 +105,20 @@ class IPMBalancer(_BaseWeighter):
     masses_, target_masses_ : ndarray of shape (n,)
         ``sample_weight * weights_`` with sum one an arm; the target's masses.
     discrepancy_, discrepancy_before_ : float or dict
-        Squared discrepancy without the penalty, after and before; by arm label for
-        separate problems.
+        Criterion without the penalty, after and before; by arm label for separate
+        problems.
     objective_, gap_, relative_gap_ : float or dict
         Objective; its distance to the optimum at most; that over what was gained on
-        uniform weights.
+        uniform weights. Of sigmoids and ReLUs the largest difference is searched for,
+        so the objective itself may be above what was found.
     pairwise_discrepancy_ : dict
-        By pair of labels, and label with ``"target"``.
+        By pair of labels (of kernels), and label with ``"target"``.
     converged_ : bool
     n_iter_, solver_ : int and str, or dicts
     ess_ : dict
         Kish's effective sample size by arm label.
-    ridge_, bandwidth_, kernel_ : float, float or None, Kernel
+    ridge_, bandwidth_ : float, float or None
+    kernel_, function_class_ : Kernel or None, function class or None
     estimand_, treatments_, control_, focal_ : as resolved
     n_features_in_, feature_names_in_ : as in scikit-learn
 
@@ -158,7 +168,7 @@ class IPMBalancer(_BaseWeighter):
 
     _parameter_constraints: dict = {
         "estimand": [str],
-        "discriminator": [str, Kernel],
+        "discriminator": [str, Kernel, HasMethods(CLASS_METHODS)],
         "bandwidth": [
             StrOptions({"median"}),
             Interval(Real, 0, None, closed="neither"),
@@ -227,9 +237,13 @@ class IPMBalancer(_BaseWeighter):
         return dask_design(self, X, treatment, sample_weight)
 
     def _weigh(self, design: Design) -> FloatArray:
-        self.ridge_ = default_ridge(self.ridge)
+        self.ridge_ = default_ridge(self.ridge, self.discriminator)
         joint = design.focal is None and self.between_arms
-        if isinstance(design, BlockDesign):
+        classes = function_class(self.discriminator)
+        if classes is not None:
+            self._refuse_with_class(design, joint)
+            fit = fit_supremum(self, design, self._points(design), classes)
+        elif isinstance(design, BlockDesign):
             fit = fit_blocks(self, design, design.points, joint)
         elif self.solver == "low_rank":
             blocks = LocalBlocks.of_rows(self._points(design))
@@ -246,13 +260,27 @@ class IPMBalancer(_BaseWeighter):
         warn_concentration(design, fit.masses)
         return fit.masses
 
+    def _refuse_with_class(self, design: Design, joint: bool) -> None:
+        """Refuse what a supremum has no program for."""
+        name = f"discriminator={self.discriminator!r}"
+        if joint:
+            raise ValueError(
+                f"{name} balances each arm to the target: between_arms=True has no "
+                "convex program for a supremum. Pass between_arms=False."
+            )
+        if isinstance(design, BlockDesign) or self.solver != "auto":
+            raise ValueError(
+                f"{name} is solved by cutting planes with all rows in memory: pass an "
+                "array and solver='auto'."
+            )
+
     def _points(self, design: Design) -> FloatArray:
         if self.standardize:
             return design.Z
         return design.X[:, design.scaling.kept]
 
-    def _report(self, fit: MMDFit) -> None:
-        self.kernel_ = fit.kernel
+    def _report(self, fit: BalancingFit) -> None:
+        self.kernel_, self.function_class_ = fit.kernel, fit.function_class
         self.bandwidth_ = getattr(fit.kernel, "bandwidth", None)
         self.pairwise_discrepancy_ = fit.pairs
         for name in next(iter(fit.by_arm.values())):
@@ -272,17 +300,33 @@ class IPMBalancer(_BaseWeighter):
             stacklevel=5,
         )
 
+    def _distance(self, Z: FloatArray, masses: FloatArray, target: FloatArray) -> float:
+        if self.function_class_ is None:
+            return super()._distance(Z, masses, target)
+        seed = 0 if self.random_state is None else self.random_state
+        found = supremum(
+            self.function_class_, Z, Z, x_weights=masses, y_weights=target,
+            random_state=seed,
+        )  # fmt: skip
+        return found.value
+
     def _embed(self, X: Any, method: str) -> tuple[FloatArray, FloatArray]:
         """Return the target-minus-arm witness at new rows, (n, weighted arms).
 
         And their penalty, (n,): the ridge, with what a low-rank kernel leaves over.
         """
+        Z = self._new_points(X, method)
+        values, residual = self._dual.embed(Z, self.n_jobs)
+        return values, self.ridge_ + residual
+
+    def _new_points(self, X: Any, method: str) -> FloatArray:
+        """Return new rows in the scale of the discrepancy."""
         check_is_fitted(self)
         refuse_dask(X, method)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        Z = self._scaling.transform(X) if self.standardize else X[:, self._scaling.kept]
-        values, residual = self._dual.embed(Z, self.n_jobs)
-        return values, self.ridge_ + residual
+        if self.standardize:
+            return self._scaling.transform(X)
+        return X[:, self._scaling.kept]
 
     def witness(self, X: Any) -> FloatArray:
         """Return the function that tells each weighted arm from the target best.
@@ -299,7 +343,7 @@ class IPMBalancer(_BaseWeighter):
         -------
         ndarray of shape (m,), or (m, A) for A > 1 weighted arms
         """
-        values = -self._embed(X, "witness")[0]
+        values = self._dual.witness(self._new_points(X, "witness"), self.n_jobs)
         return values[:, 0] if values.shape[1] == 1 else values
 
     @available_if(_has_dual)

@@ -16,6 +16,7 @@ from causalweights.balancing._mmd_certificates import (
 )
 from causalweights.balancing._mmd_problem import solve_joint, solve_single
 from causalweights.balancing._weighter import Design
+from causalweights.discrepancy import FunctionClass
 from causalweights.kernels import Kernel
 from causalweights.optimize import SimplexQPResult
 
@@ -34,17 +35,25 @@ class Dual(Protocol):
         """Return target minus arms (m, A), and what to add to the ridge (m,)."""
         ...
 
+    def witness(self, Z: FloatArray, n_threads: int | None = None) -> FloatArray:
+        """Return the functions that tell arms from the target, (m, A)."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MMDFit:
-    """Masses (n,), the kernel, what is reported of them, and the dual solution."""
+class BalancingFit:
+    """Masses (n,), the kernel, what is reported of them, and the dual solution.
+
+    `function_class` takes the kernel's place where the criterion is a supremum.
+    """
 
     masses: FloatArray
-    kernel: Kernel
+    kernel: Kernel | None
     pairs: dict[tuple, float]
     by_arm: dict[Any, dict[str, Any]]
     converged: bool
     dual: Dual
+    function_class: FunctionClass | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,8 +80,22 @@ class KernelDual:
         operator = self.kernel.operator(Z, self.points, n_threads=n_threads)
         return operator.matvec(self.coefficients), np.zeros(len(Z))
 
+    def witness(self, Z: FloatArray, n_threads: int | None = None) -> FloatArray:
+        """Return arms minus target, (m, A)."""
+        return -self.embed(Z, n_threads)[0]
 
-def fit_exactly(balancer: Any, design: Design, Z: FloatArray, joint: bool) -> MMDFit:
+
+def mass_bounds(
+    balancer: Any, base: FloatArray
+) -> tuple[FloatArray, FloatArray | None]:
+    """Return the bounds of the masses, (n,) each; no upper one is None."""
+    upper = None if balancer.max_weight is None else balancer.max_weight * base
+    return balancer.min_weight * base, upper
+
+
+def fit_exactly(
+    balancer: Any, design: Design, Z: FloatArray, joint: bool
+) -> BalancingFit:
     """Return the exact weights of rows in memory, with their certificates."""
     kernel = resolve_discriminator(
         balancer.discriminator, balancer.bandwidth, Z, balancer.random_state
@@ -91,7 +114,7 @@ def fit_exactly(balancer: Any, design: Design, Z: FloatArray, joint: bool) -> MM
     levels = np.concatenate([r.multipliers for r in results.values()])
     converged = all(r.converged for r in results.values())
     dual = KernelDual(kernel, Z[used], coefficients[used], levels)
-    return MMDFit(masses, kernel, pairs, by_arm, converged, dual)
+    return BalancingFit(masses, kernel, pairs, by_arm, converged, dual)
 
 
 def _solve(
@@ -99,8 +122,7 @@ def _solve(
 ) -> tuple[FloatArray, dict[Any, SimplexQPResult]]:
     """Return masses and solver results, by arm position (None: joint)."""
     codes, n_arms = design.arms.codes, design.arms.n_arms
-    lower = balancer.min_weight * base
-    upper = None if balancer.max_weight is None else balancer.max_weight * base
+    lower, upper = mass_bounds(balancer, base)
     options: dict[str, Any] = {
         "solver": balancer.solver, "tol": balancer.tol, "n_threads": balancer.n_jobs
     }  # fmt: skip

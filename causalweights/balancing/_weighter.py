@@ -292,12 +292,17 @@ class _BaseWeighter(BaseEstimator):
         if np.any(np.bincount(arms.codes, weights=weighted) <= 0):
             return -np.inf
         masses, target = normalize_per_arm(weighted, arms), design.target_masses()
+        Z = self._points(design)
+        return -sum(
+            self._distance(Z, np.where(arms.codes == a, masses, 0.0), target)
+            for a in design.weighted_arms()
+        )
+
+    def _distance(self, Z: FloatArray, masses: FloatArray, target: FloatArray) -> float:
+        """Return the discrepancy of two weightings of the rows Z."""
+        pair = np.column_stack([masses, target])
         kernel = getattr(self, "kernel_", 2.0 * Energy())
-        total = 0.0
-        for a in design.weighted_arms():
-            pair = np.column_stack([np.where(arms.codes == a, masses, 0.0), target])
-            total += float(mmd_matrix(kernel, self._points(design), pair)[0, 1])
-        return -total
+        return float(mmd_matrix(kernel, Z, pair)[0, 1])
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

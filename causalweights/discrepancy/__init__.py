@@ -1,6 +1,27 @@
 """How far two weighted samples are from each other: functions of arrays."""
 
+from causalweights.discrepancy._function_classes import (
+    FunctionClass,
+    SourceOracle,
+    Supremum,
+    supremum,
+)
 from causalweights.discrepancy._mmd import energy_distance, mmd_matrix, squared_mmd
+from causalweights.discrepancy._ridge_functions import ReLU, Sigmoid
+from causalweights.discrepancy._step_functions import HalfSpaces, MeanDifferences
 from causalweights.discrepancy._univariate import kolmogorov_smirnov
 
-__all__ = ["energy_distance", "kolmogorov_smirnov", "mmd_matrix", "squared_mmd"]
+__all__ = [
+    "FunctionClass",
+    "HalfSpaces",
+    "MeanDifferences",
+    "ReLU",
+    "Sigmoid",
+    "SourceOracle",
+    "Supremum",
+    "energy_distance",
+    "kolmogorov_smirnov",
+    "mmd_matrix",
+    "squared_mmd",
+    "supremum",
+]
