@@ -11,18 +11,16 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from causalweights._typing import FloatArray
-from causalweights.balancing._blocks import BlockDesign, LocalBlocks
 from causalweights.balancing._blocks_dask import dask_design
-from causalweights.balancing._blocks_fit import fit_blocks
 from causalweights.balancing._blocks_input import refuse_dask
-from causalweights.balancing._discriminators import default_ridge, function_class
-from causalweights.balancing._mmd_fit import BalancingFit, fit_exactly
-from causalweights.balancing._supremum_fit import fit_supremum
+from causalweights.balancing._discriminators import default_ridge
+from causalweights.balancing._ipm_fit import fit_balance
+from causalweights.balancing._mmd_fit import BalancingFit
 from causalweights.balancing._weighter import (
     Design,
     _BaseWeighter,
@@ -74,6 +72,16 @@ class IPMBalancer(_BaseWeighter):
         discrepancy for effective sample size; R's WeightIt has ``lambda = 2 ridge``.
     between_arms : bool, default=True
         ATE only: also balance the arms against one another in one joint problem.
+    moments : {0, 1, 2}, default=0
+        Constrain the weighted means of the covariates to the target's, or means and
+        squares (of columns with more than two values), beside the discrepancy.
+    interactions : bool, default=False
+        Constrain all pairwise products too.
+    quantiles : sequence of float, default=()
+        Constrain the shares below the target's quantiles at these levels too.
+    moment_tol : float or array-like, default=0.0
+        Tolerance of the constraints in standard deviations, one for all or for each
+        of ``moment_names_``; 0 is exact.
     min_weight, max_weight : float, default=0.0 and None
         Bounds of ``weights_`` (mean one an arm).
     standardize : bool, default=True
@@ -119,6 +127,8 @@ class IPMBalancer(_BaseWeighter):
         Kish's effective sample size by arm label.
     ridge_, bandwidth_ : float, float or None
     kernel_, function_class_ : Kernel or None, function class or None
+    moment_names_ : list of str
+        The constrained moments.
     estimand_, treatments_, control_, focal_ : as resolved
     n_features_in_, feature_names_in_ : as in scikit-learn
 
@@ -178,6 +188,10 @@ class IPMBalancer(_BaseWeighter):
         ],
         "ridge": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "between_arms": ["boolean"],
+        "moments": [Options(Integral, {0, 1, 2})],
+        "interactions": ["boolean"],
+        "quantiles": [list, tuple, np.ndarray],
+        "moment_tol": [Interval(Real, 0, None, closed="left"), "array-like"],
         "min_weight": [Interval(Real, 0, 1, closed="left")],
         "max_weight": [None, Interval(Real, 1, None, closed="neither")],
         "standardize": ["boolean"],
@@ -199,6 +213,10 @@ class IPMBalancer(_BaseWeighter):
         bandwidth="median",
         ridge="auto",
         between_arms=True,
+        moments=0,
+        interactions=False,
+        quantiles=(),
+        moment_tol=0.0,
         min_weight=0.0,
         max_weight=None,
         standardize=True,
@@ -216,6 +234,10 @@ class IPMBalancer(_BaseWeighter):
         self.bandwidth = bandwidth
         self.ridge = ridge
         self.between_arms = between_arms
+        self.moments = moments
+        self.interactions = interactions
+        self.quantiles = quantiles
+        self.moment_tol = moment_tol
         self.min_weight = min_weight
         self.max_weight = max_weight
         self.standardize = standardize
@@ -238,18 +260,7 @@ class IPMBalancer(_BaseWeighter):
 
     def _weigh(self, design: Design) -> FloatArray:
         self.ridge_ = default_ridge(self.ridge, self.discriminator)
-        joint = design.focal is None and self.between_arms
-        classes = function_class(self.discriminator)
-        if classes is not None:
-            self._refuse_with_class(design, joint)
-            fit = fit_supremum(self, design, self._points(design), classes)
-        elif isinstance(design, BlockDesign):
-            fit = fit_blocks(self, design, design.points, joint)
-        elif self.solver == "low_rank":
-            blocks = LocalBlocks.of_rows(self._points(design))
-            fit = fit_blocks(self, design, blocks, joint)
-        else:
-            fit = fit_exactly(self, design, self._points(design), joint)
+        fit = fit_balance(self, design)
         self._report(fit)
         s, codes = design.sample_weight, design.arms.codes
         sizes = np.bincount(
@@ -260,20 +271,6 @@ class IPMBalancer(_BaseWeighter):
         warn_concentration(design, fit.masses)
         return fit.masses
 
-    def _refuse_with_class(self, design: Design, joint: bool) -> None:
-        """Refuse what a supremum has no program for."""
-        name = f"discriminator={self.discriminator!r}"
-        if joint:
-            raise ValueError(
-                f"{name} balances each arm to the target: between_arms=True has no "
-                "convex program for a supremum. Pass between_arms=False."
-            )
-        if isinstance(design, BlockDesign) or self.solver != "auto":
-            raise ValueError(
-                f"{name} is solved by cutting planes with all rows in memory: pass an "
-                "array and solver='auto'."
-            )
-
     def _points(self, design: Design) -> FloatArray:
         if self.standardize:
             return design.Z
@@ -281,6 +278,7 @@ class IPMBalancer(_BaseWeighter):
 
     def _report(self, fit: BalancingFit) -> None:
         self.kernel_, self.function_class_ = fit.kernel, fit.function_class
+        self.moment_names_ = [] if fit.moments is None else fit.moments.names
         self.bandwidth_ = getattr(fit.kernel, "bandwidth", None)
         self.pairwise_discrepancy_ = fit.pairs
         for name in next(iter(fit.by_arm.values())):

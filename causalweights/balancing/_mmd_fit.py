@@ -15,6 +15,11 @@ from causalweights.balancing._mmd_certificates import (
     ridge_penalty,
 )
 from causalweights.balancing._mmd_problem import solve_joint, solve_single
+from causalweights.balancing._moment_constraints import (
+    MomentConstraints,
+    constraints_on,
+    readable_moments,
+)
 from causalweights.balancing._weighter import Design
 from causalweights.discrepancy import FunctionClass
 from causalweights.kernels import Kernel
@@ -54,6 +59,7 @@ class BalancingFit:
     converged: bool
     dual: Dual
     function_class: FunctionClass | None = None
+    moments: MomentConstraints | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,23 +72,30 @@ class KernelDual:
     points : (m, d), rows with a coefficient
     coefficients : (m, A), by weighted arm
     levels : (A,)
+    moments : MomentConstraints or None
+    moment_prices : (p, A), their multipliers
     """
 
     kernel: Kernel
     points: FloatArray
     coefficients: FloatArray
     levels: FloatArray
+    moments: MomentConstraints | None = None
+    moment_prices: FloatArray | None = None
 
     def embed(
         self, Z: FloatArray, n_threads: int | None = None
     ) -> tuple[FloatArray, FloatArray]:
-        """Return target minus arms (m, A), and zeros."""
-        operator = self.kernel.operator(Z, self.points, n_threads=n_threads)
-        return operator.matvec(self.coefficients), np.zeros(len(Z))
+        """Return target minus arms (m, A) with the moments' prices, and zeros."""
+        values = -self.witness(Z, n_threads)
+        if self.moments is not None and self.moment_prices is not None:
+            values += self.moments.transform(Z) @ self.moment_prices
+        return values, np.zeros(len(Z))
 
     def witness(self, Z: FloatArray, n_threads: int | None = None) -> FloatArray:
         """Return arms minus target, (m, A)."""
-        return -self.embed(Z, n_threads)[0]
+        operator = self.kernel.operator(Z, self.points, n_threads=n_threads)
+        return -operator.matvec(self.coefficients)
 
 
 def mass_bounds(
@@ -94,7 +107,11 @@ def mass_bounds(
 
 
 def fit_exactly(
-    balancer: Any, design: Design, Z: FloatArray, joint: bool
+    balancer: Any,
+    design: Design,
+    Z: FloatArray,
+    joint: bool,
+    moments: MomentConstraints | None = None,
 ) -> BalancingFit:
     """Return the exact weights of rows in memory, with their certificates."""
     kernel = resolve_discriminator(
@@ -104,7 +121,9 @@ def fit_exactly(
     penalty = ridge_penalty(
         balancer.ridge_, design.sample_weight, arms.codes, balancer.weight_type
     )
-    masses, results = _solve(balancer, design, kernel, Z, base, target, penalty, joint)
+    masses, results = _solve(
+        balancer, design, kernel, Z, base, target, penalty, joint, moments
+    )
     pairs, by_arm = certify(
         kernel, Z, arms, masses, base, target, penalty, results, balancer.n_jobs
     )
@@ -113,12 +132,16 @@ def fit_exactly(
     used = np.any(coefficients != 0, axis=1)
     levels = np.concatenate([r.multipliers for r in results.values()])
     converged = all(r.converged for r in results.values())
-    dual = KernelDual(kernel, Z[used], coefficients[used], levels)
-    return BalancingFit(masses, kernel, pairs, by_arm, converged, dual)
+    prices = None
+    if moments is not None:
+        parts = [r.moment_multipliers for r in results.values()]
+        prices = np.vstack([part for part in parts if part is not None]).T
+    dual = KernelDual(kernel, Z[used], coefficients[used], levels, moments, prices)
+    return BalancingFit(masses, kernel, pairs, by_arm, converged, dual, moments=moments)
 
 
 def _solve(
-    balancer, design, kernel, Z, base, target, penalty, joint
+    balancer, design, kernel, Z, base, target, penalty, joint, moments
 ) -> tuple[FloatArray, dict[Any, SimplexQPResult]]:
     """Return masses and solver results, by arm position (None: joint)."""
     codes, n_arms = design.arms.codes, design.arms.n_arms
@@ -127,18 +150,20 @@ def _solve(
         "solver": balancer.solver, "tol": balancer.tol, "n_threads": balancer.n_jobs
     }  # fmt: skip
     if joint:
-        result = solve_joint(
-            kernel, Z, codes, n_arms, target, penalty,
-            lower=lower, upper=upper, **options,
-        )  # fmt: skip
+        with readable_moments(moments, design.arms):
+            result = solve_joint(
+                kernel, Z, codes, n_arms, target, penalty,
+                lower=lower, upper=upper, **options, **constraints_on(moments, Z),
+            )  # fmt: skip
         return result.weights, {None: result}
     masses, goal, results = base.copy(), target > 0, {}
     for a in design.weighted_arms():
         mine = codes == a
-        results[a] = solve_single(
-            kernel, Z[mine], Z[goal], target[goal], penalty[mine],
-            lower=lower[mine], upper=None if upper is None else upper[mine],
-            **options,
-        )  # fmt: skip
+        with readable_moments(moments, design.arms, a):
+            results[a] = solve_single(
+                kernel, Z[mine], Z[goal], target[goal], penalty[mine],
+                lower=lower[mine], upper=None if upper is None else upper[mine],
+                **options, **constraints_on(moments, Z[mine]),
+            )  # fmt: skip
         masses[mine] = results[a].weights
     return masses, results
