@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     )
     from causalweights.balancing import EntropyBalancer, IPMBalancer, PropensityWeighter
     from causalweights.diagnostics import balance_table, effective_sample_size
-    from causalweights.displays import LoveDisplay, OverlapDisplay, WeightsDisplay
+    from causalweights.displays import (
+        LoveDisplay,
+        OverlapDisplay,
+        PathDisplay,
+        WeightsDisplay,
+    )
     from causalweights.effects import WeightedEffect
     from causalweights.inference import EffectResult, compare
     from causalweights.learners import WeightedKernelRidge
@@ -36,6 +41,7 @@ __all__ = [
     "IPMBalancer",
     "LoveDisplay",
     "OverlapDisplay",
+    "PathDisplay",
     "PropensityWeighter",
     "WeightedEffect",
     "WeightedKernelRidge",
@@ -63,6 +69,7 @@ _ROOM_OF = {
     "IPMBalancer": "balancing",
     "LoveDisplay": "displays",
     "OverlapDisplay": "displays",
+    "PathDisplay": "displays",
     "PropensityWeighter": "balancing",
     "WeightedEffect": "effects",
     "WeightedKernelRidge": "learners",

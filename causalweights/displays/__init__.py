@@ -2,6 +2,7 @@
 
 from causalweights.displays._love import LoveDisplay
 from causalweights.displays._overlap import OverlapDisplay
+from causalweights.displays._path import PathDisplay
 from causalweights.displays._weights import WeightsDisplay
 
-__all__ = ["LoveDisplay", "OverlapDisplay", "WeightsDisplay"]
+__all__ = ["LoveDisplay", "OverlapDisplay", "PathDisplay", "WeightsDisplay"]
