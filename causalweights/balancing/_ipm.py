@@ -15,11 +15,12 @@ from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOp
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from causalweights._scaling import Scaling
 from causalweights._typing import FloatArray
 from causalweights.balancing._blocks_dask import dask_design
 from causalweights.balancing._blocks_input import refuse_dask
 from causalweights.balancing._discriminators import default_ridge
-from causalweights.balancing._ipm_fit import fit_balance
+from causalweights.balancing._ipm_fit import fit_balance, outside_goal
 from causalweights.balancing._mmd_fit import BalancingFit
 from causalweights.balancing._weighter import (
     Design,
@@ -67,9 +68,9 @@ class IPMBalancer(_BaseWeighter):
     bandwidth : "median", float or list of float, default="median"
         Of a kernel given by name, on standardised covariates; a list is an average.
     ridge : "auto" or float, default="auto"
-        Penalty on the sum of squared masses; ``"auto"`` is 1e-2, and 0.1 for a
-        function class. Larger values trade
-        discrepancy for effective sample size; R's WeightIt has ``lambda = 2 ridge``.
+        Penalty on the sum of squared masses; ``"auto"`` is 1e-2, 0.1 for a function
+        class. Larger values trade discrepancy for effective sample size; R's WeightIt
+        has ``lambda = 2 ridge``.
     between_arms : bool, default=True
         ATE only: also balance the arms against one another in one joint problem.
     moments : {0, 1, 2}, default=0
@@ -82,6 +83,10 @@ class IPMBalancer(_BaseWeighter):
     moment_tol : float or array-like, default=0.0
         Tolerance of the constraints in standard deviations, one for all or for each
         of ``moment_names_``; 0 is exact.
+    target : array-like of shape (m, d) or None, default=None
+        Covariates of another population to weight the arms to (``estimand="ate"``).
+    target_weight : array-like of shape (m,) or None, default=None
+        Weights of the target's rows.
     min_weight, max_weight : float, default=0.0 and None
         Bounds of ``weights_`` (mean one an arm).
     standardize : bool, default=True
@@ -111,7 +116,8 @@ class IPMBalancer(_BaseWeighter):
     weights_ : ndarray of shape (n,)
         Mean one in each weighted arm; one for the target arm.
     masses_, target_masses_ : ndarray of shape (n,)
-        ``sample_weight * weights_`` with sum one an arm; the target's masses.
+        ``sample_weight * weights_`` with sum one an arm; the target's (zero for an
+        outside ``target``).
     discrepancy_, discrepancy_before_ : float or dict
         Criterion without the penalty, after and before; by arm label for separate
         problems.
@@ -152,8 +158,8 @@ class IPMBalancer(_BaseWeighter):
     one pass over all pairs of rows, so ``converged_`` tells how near the weights are
     to those of the kernel itself; tol=1e-2 is a usual bar.
 
-    The paper's parametrisation by softmax and Adam is replaced by
-    the exact solution, and the ridge is explicit instead of early stopping.
+    The paper's softmax and Adam are replaced by the exact solution, and the ridge is
+    explicit instead of early stopping.
 
     References
     ----------
@@ -192,6 +198,8 @@ class IPMBalancer(_BaseWeighter):
         "interactions": ["boolean"],
         "quantiles": [list, tuple, np.ndarray],
         "moment_tol": [Interval(Real, 0, None, closed="left"), "array-like"],
+        "target": "no_validation",
+        "target_weight": "no_validation",
         "min_weight": [Interval(Real, 0, 1, closed="left")],
         "max_weight": [None, Interval(Real, 1, None, closed="neither")],
         "standardize": ["boolean"],
@@ -217,6 +225,8 @@ class IPMBalancer(_BaseWeighter):
         interactions=False,
         quantiles=(),
         moment_tol=0.0,
+        target=None,
+        target_weight=None,
         min_weight=0.0,
         max_weight=None,
         standardize=True,
@@ -238,6 +248,8 @@ class IPMBalancer(_BaseWeighter):
         self.interactions = interactions
         self.quantiles = quantiles
         self.moment_tol = moment_tol
+        self.target = target
+        self.target_weight = target_weight
         self.min_weight = min_weight
         self.max_weight = max_weight
         self.standardize = standardize
@@ -260,7 +272,8 @@ class IPMBalancer(_BaseWeighter):
 
     def _weigh(self, design: Design) -> FloatArray:
         self.ridge_ = default_ridge(self.ridge, self.discriminator)
-        fit = fit_balance(self, design)
+        self._goal = outside_goal(self, design)
+        fit = fit_balance(self, design, self._goal)
         self._report(fit)
         s, codes = design.sample_weight, design.arms.codes
         sizes = np.bincount(
@@ -270,6 +283,16 @@ class IPMBalancer(_BaseWeighter):
         self._arm_sizes = sizes[self._dual_arms].astype(np.float64)
         warn_concentration(design, fit.masses)
         return fit.masses
+
+    def _scaled(self, X: FloatArray, scaling: Scaling) -> FloatArray:
+        return scaling.transform(X) if self.standardize else X[:, scaling.kept]
+
+    def _store(
+        self, design: Design, masses: FloatArray, target: FloatArray | None = None
+    ) -> None:
+        if self._goal is not None:
+            target = self._goal.of_sample
+        super()._store(design, masses, target)
 
     def _points(self, design: Design) -> FloatArray:
         if self.standardize:
@@ -299,6 +322,11 @@ class IPMBalancer(_BaseWeighter):
         )
 
     def _distance(self, Z: FloatArray, masses: FloatArray, target: FloatArray) -> float:
+        if self._goal is not None:
+            rows = self._goal.rows
+            Z = np.vstack([Z, rows])
+            masses = np.concatenate([masses, np.zeros(len(rows))])
+            target = np.concatenate([np.zeros(len(target)), self._goal.masses])
         if self.function_class_ is None:
             return super()._distance(Z, masses, target)
         seed = 0 if self.random_state is None else self.random_state
@@ -322,9 +350,7 @@ class IPMBalancer(_BaseWeighter):
         check_is_fitted(self)
         refuse_dask(X, method)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        if self.standardize:
-            return self._scaling.transform(X)
-        return X[:, self._scaling.kept]
+        return self._scaled(X, self._scaling)
 
     def witness(self, X: Any) -> FloatArray:
         """Return the function that tells each weighted arm from the target best.

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from sklearn.utils.validation import validate_data
+
 from causalweights._typing import FloatArray
+from causalweights._validation import check_same_rows, check_sample_weight
 from causalweights.balancing._blocks import BlockDesign, LocalBlocks
 from causalweights.balancing._blocks_fit import fit_blocks
 from causalweights.balancing._discriminators import function_class
+from causalweights.balancing._goal import Goal
 from causalweights.balancing._mmd_fit import BalancingFit, fit_exactly
 from causalweights.balancing._moment_constraints import MomentConstraints, fit_moments
 from causalweights.balancing._supremum_fit import fit_supremum
 from causalweights.balancing._weighter import Design
 
 
-def fit_balance(balancer: Any, design: Design) -> BalancingFit:
-    """Return the weights of a design by the program that the options ask for."""
+def fit_balance(balancer: Any, design: Design, goal: Goal | None) -> BalancingFit:
+    """Return the weights of a design by the program that the options ask for.
+
+    `goal` is a target outside the sample; None is the estimand's own.
+    """
     joint = design.focal is None and balancer.between_arms
     blocks = isinstance(design, BlockDesign) or balancer.solver == "low_rank"
     classes = function_class(balancer.discriminator)
@@ -28,21 +36,46 @@ def fit_balance(balancer: Any, design: Design) -> BalancingFit:
             "kernel or the energy distance: pass one of these as discriminator, rows "
             "in memory and solver='auto', 'active_set' or 'interior_point'."
         )
+    if goal is not None and blocks:
+        raise ValueError(
+            "target= needs rows in memory and solver='auto', 'active_set' or "
+            "'interior_point'."
+        )
     if classes is not None:
         _refuse_with_class(balancer, joint, blocks)
     if isinstance(design, BlockDesign):
         return fit_blocks(balancer, design, design.points, joint)
     points = balancer._points(design)
-    if classes is not None:
-        return fit_supremum(balancer, design, points, classes)
     if blocks:
         return fit_blocks(balancer, design, LocalBlocks.of_rows(points), joint)
-    moments = _constraints(balancer, design, points) if constrained else None
-    return fit_exactly(balancer, design, points, joint, moments)
+    if goal is None:
+        goal = Goal.within(points, design.target_masses())
+    if classes is not None:
+        return fit_supremum(balancer, design, points, goal, classes)
+    moments = _constraints(balancer, design, points, goal) if constrained else None
+    return fit_exactly(balancer, design, points, goal, joint, moments)
+
+
+def outside_goal(balancer: Any, design: Design) -> Goal | None:
+    """Return the checked rows of `target` in the criterion's scale, None without."""
+    if balancer.target is None:
+        if balancer.target_weight is not None:
+            raise ValueError("target_weight needs target, the rows it weighs.")
+        return None
+    if design.focal is not None:
+        raise ValueError(
+            "target= takes the place of the estimand's own population: pass "
+            "estimand='ate', the average effect in the target."
+        )
+    check_same_rows(target=balancer.target, target_weight=balancer.target_weight)
+    X = validate_data(balancer, balancer.target, dtype=np.float64, reset=False)
+    masses = check_sample_weight(balancer.target_weight, len(X))
+    used, rows = masses > 0, balancer._scaled(X, design.scaling)
+    return Goal.outside(rows[used], masses[used], len(design.arms.codes))
 
 
 def _constraints(
-    balancer: Any, design: Design, points: FloatArray
+    balancer: Any, design: Design, points: FloatArray, goal: Goal
 ) -> MomentConstraints | None:
     names = getattr(balancer, "feature_names_in_", None)
     if names is None:
@@ -50,7 +83,7 @@ def _constraints(
     return fit_moments(
         points,
         design.sample_weight,
-        design.target_masses(),
+        goal,
         [str(names[j]) for j in design.scaling.kept],
         moments=balancer.moments,
         interactions=balancer.interactions,

@@ -9,6 +9,7 @@ import numpy as np
 
 from causalweights._typing import FloatArray
 from causalweights.balancing._discriminators import resolve_discriminator
+from causalweights.balancing._goal import Goal, Pooled
 from causalweights.balancing._mmd_certificates import (
     certify,
     dual_coefficients,
@@ -110,6 +111,7 @@ def fit_exactly(
     balancer: Any,
     design: Design,
     Z: FloatArray,
+    goal: Goal,
     joint: bool,
     moments: MomentConstraints | None = None,
 ) -> BalancingFit:
@@ -117,18 +119,23 @@ def fit_exactly(
     kernel = resolve_discriminator(
         balancer.discriminator, balancer.bandwidth, Z, balancer.random_state
     )
-    arms, base, target = design.arms, design.base_masses(), design.target_masses()
+    arms, base = design.arms, design.base_masses()
     penalty = ridge_penalty(
         balancer.ridge_, design.sample_weight, arms.codes, balancer.weight_type
     )
     masses, results = _solve(
-        balancer, design, kernel, Z, base, target, penalty, joint, moments
+        balancer, design, kernel, Z, base, goal, penalty, joint, moments
     )
+    all_rows = Pooled.of(Z, arms, goal)
+    own, before, cost = (all_rows.pad(part) for part in (masses, base, penalty))
     pairs, by_arm = certify(
-        kernel, Z, arms, masses, base, target, penalty, results, balancer.n_jobs
-    )
+        kernel, all_rows.points, all_rows.arms, own, before, all_rows.target, cost,
+        results, balancer.n_jobs,
+    )  # fmt: skip
     weighted = design.weighted_arms()
-    coefficients = dual_coefficients(arms.codes, weighted, masses, target, joint)
+    coefficients = dual_coefficients(
+        all_rows.arms.codes, weighted, own, all_rows.target, joint
+    )
     used = np.any(coefficients != 0, axis=1)
     levels = np.concatenate([r.multipliers for r in results.values()])
     converged = all(r.converged for r in results.values())
@@ -136,12 +143,14 @@ def fit_exactly(
     if moments is not None:
         parts = [r.moment_multipliers for r in results.values()]
         prices = np.vstack([part for part in parts if part is not None]).T
-    dual = KernelDual(kernel, Z[used], coefficients[used], levels, moments, prices)
+    dual = KernelDual(
+        kernel, all_rows.points[used], coefficients[used], levels, moments, prices
+    )
     return BalancingFit(masses, kernel, pairs, by_arm, converged, dual, moments=moments)
 
 
 def _solve(
-    balancer, design, kernel, Z, base, target, penalty, joint, moments
+    balancer, design, kernel, Z, base, goal, penalty, joint, moments
 ) -> tuple[FloatArray, dict[Any, SimplexQPResult]]:
     """Return masses and solver results, by arm position (None: joint)."""
     codes, n_arms = design.arms.codes, design.arms.n_arms
@@ -152,16 +161,16 @@ def _solve(
     if joint:
         with readable_moments(moments, design.arms):
             result = solve_joint(
-                kernel, Z, codes, n_arms, target, penalty,
+                kernel, Z, codes, n_arms, goal, penalty,
                 lower=lower, upper=upper, **options, **constraints_on(moments, Z),
             )  # fmt: skip
         return result.weights, {None: result}
-    masses, goal, results = base.copy(), target > 0, {}
+    masses, results = base.copy(), {}
     for a in design.weighted_arms():
         mine = codes == a
         with readable_moments(moments, design.arms, a):
             results[a] = solve_single(
-                kernel, Z[mine], Z[goal], target[goal], penalty[mine],
+                kernel, Z[mine], goal.rows, goal.masses, penalty[mine],
                 lower=lower[mine], upper=None if upper is None else upper[mine],
                 **options, **constraints_on(moments, Z[mine]),
             )  # fmt: skip

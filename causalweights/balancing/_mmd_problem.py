@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
 from causalweights._typing import FloatArray, IntArray
+from causalweights.balancing._goal import Goal
 from causalweights.kernels import GramOperator, Kernel, LowRankFactor
 from causalweights.optimize import SimplexQPResult, simplex_qp
 
@@ -116,15 +117,18 @@ def solve_joint(
     Z: FloatArray,
     codes: IntArray,
     n_arms: int,
-    target_masses: FloatArray,
+    goal: Goal,
     penalty: FloatArray,
     n_threads: int | None = None,
     **options: Any,
 ) -> SimplexQPResult:
-    """Balance all arms to the whole sample and to one another at once."""
+    """Balance all arms to the target and to one another at once."""
     plain = kernel.operator(Z, n_threads=n_threads)
     operator = BetweenArms(plain, codes, n_arms)
-    q = plain.row_mean(target_masses)
+    if goal.is_outside:
+        q = kernel.operator(Z, goal.rows, n_threads=n_threads).row_mean(goal.masses)
+    else:
+        q = plain.row_mean(goal.of_sample)
     return simplex_qp(operator, q, penalty, groups=codes, **options)
 
 

@@ -14,6 +14,7 @@ from causalweights._scaling import fit_scaling
 from causalweights._typing import FloatArray
 from causalweights._validation import Arms
 from causalweights.balancing._features import Term, expand, moment_terms, term_names
+from causalweights.balancing._goal import Goal
 
 # The refusal of `simplex_qp`, which knows no names.
 _REFUSAL = re.compile(
@@ -54,7 +55,7 @@ class MomentConstraints:
 def fit_moments(
     Z: FloatArray,
     sample_weight: FloatArray,
-    target: FloatArray,
+    goal: Goal,
     names: Sequence[str],
     *,
     moments: int = 0,
@@ -64,14 +65,14 @@ def fit_moments(
 ) -> MomentConstraints | None:
     """Return the constraints on covariates Z (n, d), None where there are none.
 
-    ``target`` holds the target's masses, (n,) of sum one. A quantile constrains the
+    A quantile constrains the
     share of rows below the target's own quantile. Features that do not vary are left
     out; ``tol`` is a number, or one for each feature in the order of ``names``.
     """
     terms = moment_terms(Z, moments, interactions) if moments or interactions else []
     if not moments:  # interactions alone
         terms = [t for t in terms if len(t) == 2]
-    cuts, labels = _quantile_cuts(Z, target, names, quantiles)
+    cuts, labels = _quantile_cuts(goal, names, quantiles)
     labels = term_names(terms, names) + labels
     if not labels:
         return None
@@ -84,28 +85,25 @@ def fit_moments(
         terms=chosen[:n_terms],
         cuts=chosen[n_terms:],
         names=[labels[j] for j in kept],
-        mean=target @ F[:, kept],
+        mean=goal.masses @ _features(goal.rows, terms, cuts)[:, kept],
         scale=scaling.scale,
         tol=_tolerances(tol, len(kept)),
     )
 
 
 def _quantile_cuts(
-    Z: FloatArray,
-    target: FloatArray,
-    names: Sequence[str],
-    quantiles: Sequence[float],
+    goal: Goal, names: Sequence[str], quantiles: Sequence[float]
 ) -> tuple[list[tuple[int, float]], list[str]]:
     cuts, labels = [], []
     if not all(0 < level < 1 for level in quantiles):
         raise ValueError(f"quantiles must lie between 0 and 1, got {list(quantiles)}.")
-    for j in range(Z.shape[1]):
-        order = np.argsort(Z[:, j], kind="stable")
-        below = np.cumsum(target[order])
+    for j in range(goal.rows.shape[1]):
+        order = np.argsort(goal.rows[:, j], kind="stable")
+        below = np.cumsum(goal.masses[order])
         for level in quantiles:
             # The smallest value that holds the share, rounding aside.
             at = min(int(np.searchsorted(below, level - 1e-12)), len(order) - 1)
-            cut = (j, float(Z[order[at], j]))
+            cut = (j, float(goal.rows[order[at], j]))
             if cut not in cuts:
                 cuts.append(cut)
                 labels.append(f"{names[j]} <= its {level:g} quantile")

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from causalweights._typing import FloatArray
+from causalweights.balancing._goal import Goal, Pooled
 from causalweights.balancing._mmd_certificates import ridge_penalty
 from causalweights.balancing._mmd_fit import BalancingFit, mass_bounds
 from causalweights.balancing._weighter import Design
@@ -56,22 +57,26 @@ class SupremumDual:
 
 
 def fit_supremum(
-    balancer: Any, design: Design, Z: FloatArray, function_class: FunctionClass
+    balancer: Any,
+    design: Design,
+    Z: FloatArray,
+    goal: Goal,
+    function_class: FunctionClass,
 ) -> BalancingFit:
     """Return the weights of every arm by cutting planes, with both bounds."""
     seed = balancer.random_state
     rng = check_random_state(0 if seed is None else seed)
-    resolved = function_class.resolve(Z, rng)
-    arms, base, target = design.arms, design.base_masses(), design.target_masses()
+    resolved = function_class.resolve(Pooled.of(Z, design.arms, goal).points, rng)
+    arms, base = design.arms, design.base_masses()
     penalty = ridge_penalty(
         balancer.ridge_, design.sample_weight, arms.codes, balancer.weight_type
     )
-    goal, (lower, upper) = target > 0, mass_bounds(balancer, base)
+    lower, upper = mass_bounds(balancer, base)
     masses, results, signs = base.copy(), {}, []
     for a in design.weighted_arms():
         mine = arms.codes == a
         oracle = SourceOracle(
-            resolved, Z[mine], Z[goal], target[goal], rng.randint(2**31 - 1)
+            resolved, Z[mine], goal.rows, goal.masses, rng.randint(2**31 - 1)
         )
         found = simplex_supremum(
             oracle,

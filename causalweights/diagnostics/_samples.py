@@ -87,6 +87,12 @@ def collect_arms(
         _check_masses(weighter, after, arms)
     rows = before > 0
     target = getattr(weighter, "target_masses_", None)
+    if target is not None and not np.any(target):
+        raise ValueError(
+            "the weighter's target lies outside the sample (target=): these diagnostics "
+            "compare arms with rows of the sample. Its discrepancy_ and "
+            "pairwise_discrepancy_ tell how close the arms are to the target."
+        )
     if not np.all(rows):
         arms, before = arms.take(rows), before[rows]
         after = None if after is None else after[rows]

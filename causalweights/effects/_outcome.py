@@ -17,6 +17,7 @@ from causalweights.crossfit import (
     make_folds,
     outcome_predictions,
 )
+from causalweights.effects._outside import Outside
 from causalweights.inference import LinearFit, least_squares_influence
 
 
@@ -33,26 +34,33 @@ def repeated_predictions(
     groups: np.ndarray | None,
     random_state: Any,
     n_jobs: int | None,
+    outside: Outside | None = None,
 ) -> FloatArray:
     """Return out-of-fold predictions m_a(X_i), (n, K), averaged over repetitions.
 
     Averaging keeps every prediction out of fold. Columns of arms that need no model
-    are zero.
+    are zero. The rows of a target outside the sample follow, (n + m, K), predicted by
+    models of all the sample's rows.
     """
+    n, codes, extra = len(y), arms.codes, []
+    if outside is not None:
+        X, y = outside.stack(X), outside.pad(y)
+        codes = outside.pad(codes, arms.n_arms)
+        if sample_weight is not None:
+            sample_weight = outside.pad(sample_weight)
+        extra = [(np.arange(n), np.arange(n, len(y)))]
     # None is seed 0, so that a refit gives the same number.
     rng = check_random_state(0 if random_state is None else random_state)
     total = np.zeros((len(y), arms.n_arms))
     for _ in range(n_rep):
-        folds = make_folds(
-            cv, len(y), codes=arms.codes, groups=groups, random_state=rng
-        )
+        folds = make_folds(cv, n, codes=arms.codes, groups=groups, random_state=rng)
         total[:, fit_arms] += outcome_predictions(
             model,
             X,
             y,
-            arms.codes,
+            codes,
             arms.n_arms,
-            folds,
+            [*folds, *extra],
             sample_weight=sample_weight,
             arms=fit_arms,
             n_jobs=n_jobs,

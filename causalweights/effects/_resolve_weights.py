@@ -13,6 +13,7 @@ from causalweights._typing import FloatArray
 from causalweights._validation import Arms, focal_arm
 from causalweights.balancing import IPMBalancer
 from causalweights.crossfit import fit_with_weights
+from causalweights.effects._outside import Outside, outside_of
 from causalweights.inference import WeightModel
 
 
@@ -29,6 +30,8 @@ class ArmWeights:
     weighter : estimator or None
         Fitted.
     label : str
+    outside : Outside or None
+        The target where it is not in the sample; `target_masses` are then zero.
     """
 
     masses: FloatArray
@@ -36,6 +39,7 @@ class ArmWeights:
     model: WeightModel | None
     weighter: Any
     label: str
+    outside: Outside | None = None
 
 
 def resolve_weighter(weighter: Any, settings: dict[str, Any]) -> tuple[Any, dict]:
@@ -149,7 +153,9 @@ def arm_weights(
     if model is not None and not np.all(rows):
         parts = (model.log_gradient, model.influence, model.target_influence)
         model = WeightModel(*(part[rows] for part in parts))
-    return ArmWeights(masses, target, model, fitted, _describe(last))
+    return ArmWeights(
+        masses, target, model, fitted, _describe(last), outside_of(fitted, last)
+    )
 
 
 def require_m_estimation(

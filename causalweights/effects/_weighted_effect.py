@@ -33,6 +33,7 @@ from causalweights.effects._outcome import (
     is_least_squares,
     repeated_predictions,
 )
+from causalweights.effects._outside import outside_rows, pooled_rows
 from causalweights.effects._report import report
 from causalweights.effects._resolve_weights import (
     ArmWeights,
@@ -273,7 +274,10 @@ class WeightedEffect(BaseEstimator):
         """Return arm means and contributions by the route the options ask for."""
         fixed = self.inference == "sample"
         linear = is_least_squares(self.outcome_model) and self.cv is None
-        common = (y, arms.codes, weights.masses, weights.target_masses)
+        outside = weights.outside
+        common = pooled_rows(
+            outside, y, arms.codes, weights.masses, weights.target_masses
+        )
         if weights.label == "none" or self.se == "m_estimation":
             require_m_estimation(weights, self.outcome_model, linear, fixed, estimand)
             if linear:
@@ -296,7 +300,7 @@ class WeightedEffect(BaseEstimator):
             [a for a in range(arms.n_arms) if fixed or a != focal],
             cv=cv if augment else (cv or 5),
             n_rep=self.n_rep, sample_weight=s, groups=groups,
-            random_state=self.random_state, n_jobs=self.n_jobs,
+            random_state=self.random_state, n_jobs=self.n_jobs, outside=outside,
         )  # fmt: skip
         return augmented_means(
             *common, predictions, fixed_target=fixed, augment=augment
@@ -316,7 +320,11 @@ class WeightedEffect(BaseEstimator):
         frequency = s if self.weight_type == "frequency" else None
         size = float(len(y) if frequency is None else frequency.sum())
         phi = means.contributions
+        if weights.outside is not None:
+            frequency, groups = outside_rows(weights.outside, frequency, groups)
         cov = contribution_covariance(phi, frequency=frequency, groups=groups)
+        phi = phi[: len(y)]
+        frequency = None if frequency is None else frequency[: len(y)]
         effect, jacobian = contrast_gradient(means.means, arms.control, self.contrast)
         self.means_, self.means_cov_ = means.means, cov
         self.cov_ = jacobian @ cov @ jacobian.T

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from scipy.spatial.distance import cdist
 
 from causalweights import EntropyBalancer, IPMBalancer
+from causalweights.balancing._goal import Goal
 from causalweights.balancing._moment_constraints import fit_moments
 from causalweights.discrepancy import HalfSpaces
 
@@ -163,7 +164,9 @@ def test_options_that_do_not_fit_are_refused(options, message, data):
 def test_features_are_centred_at_the_target():
     Z = np.array([[0.0], [1.0], [2.0], [3.0]])
     target = np.array([0.0, 0.0, 0.5, 0.5])
-    found = fit_moments(Z, np.ones(4), target, ["x"], moments=2, quantiles=[0.5])
+    found = fit_moments(
+        Z, np.ones(4), Goal.within(Z, target), ["x"], moments=2, quantiles=[0.5]
+    )
     assert found.names == ["x", "x^2", "x <= its 0.5 quantile"]
     assert_allclose(target @ found.transform(Z), 0.0, atol=1e-14)
     assert_allclose(found.transform(Z).std(axis=0), 1.0)
