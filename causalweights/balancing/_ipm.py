@@ -12,38 +12,24 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from causalweights._scaling import Scaling
 from causalweights._typing import FloatArray
 from causalweights.balancing._blocks_dask import dask_design
-from causalweights.balancing._blocks_input import refuse_dask
 from causalweights.balancing._discriminators import default_ridge
 from causalweights.balancing._ipm_fit import fit_balance, outside_goal
 from causalweights.balancing._mmd_fit import BalancingFit
+from causalweights.balancing._new_rows import _WeighsNewRows
 from causalweights.balancing._weighter import (
     Design,
-    _BaseWeighter,
     warn_concentration,
 )
-from causalweights.discrepancy import supremum
 from causalweights.kernels import Kernel
 
 CLASS_METHODS = ["resolve", "evaluate", "draw", "search"]
 
 
-def _has_dual(balancer: IPMBalancer) -> bool:
-    """Tell whether the ridge is positive, so that new rows have weights."""
-    if default_ridge(balancer.ridge, balancer.discriminator) > 0:
-        return True
-    raise AttributeError(
-        "weights of new rows need ridge > 0: without the penalty the dual solution "
-        "does not determine them."
-    )
-
-
-class IPMBalancer(_BaseWeighter):
+class IPMBalancer(_WeighsNewRows):
     """Balance covariates between treatment arms by an integral probability metric.
 
     Each arm receives non-negative weights under which its covariate distribution is
@@ -320,82 +306,3 @@ class IPMBalancer(_BaseWeighter):
             ConvergenceWarning,
             stacklevel=5,
         )
-
-    def _distance(self, Z: FloatArray, masses: FloatArray, target: FloatArray) -> float:
-        if self._goal is not None:
-            rows = self._goal.rows
-            Z = np.vstack([Z, rows])
-            masses = np.concatenate([masses, np.zeros(len(rows))])
-            target = np.concatenate([np.zeros(len(target)), self._goal.masses])
-        if self.function_class_ is None:
-            return super()._distance(Z, masses, target)
-        seed = 0 if self.random_state is None else self.random_state
-        found = supremum(
-            self.function_class_, Z, Z, x_weights=masses, y_weights=target,
-            random_state=seed,
-        )  # fmt: skip
-        return found.value
-
-    def _embed(self, X: Any, method: str) -> tuple[FloatArray, FloatArray]:
-        """Return the target-minus-arm witness at new rows, (n, weighted arms).
-
-        And their penalty, (n,): the ridge, with what a low-rank kernel leaves over.
-        """
-        Z = self._new_points(X, method)
-        values, residual = self._dual.embed(Z, self.n_jobs)
-        return values, self.ridge_ + residual
-
-    def _new_points(self, X: Any, method: str) -> FloatArray:
-        """Return new rows in the scale of the discrepancy."""
-        check_is_fitted(self)
-        refuse_dask(X, method)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        return self._scaled(X, self._scaling)
-
-    def witness(self, X: Any) -> FloatArray:
-        """Return the function that tells each weighted arm from the target best.
-
-        Unnormalised: the arm's mean embedding minus the target's, so that its weighted
-        mean over the arm minus its mean over the target is ``discrepancy_``. Of
-        ``solver="low_rank"``, its projection on the landmarks' features.
-
-        Parameters
-        ----------
-        X : array-like of shape (m, d)
-
-        Returns
-        -------
-        ndarray of shape (m,), or (m, A) for A > 1 weighted arms
-        """
-        values = self._dual.witness(self._new_points(X, "witness"), self.n_jobs)
-        return values[:, 0] if values.shape[1] == 1 else values
-
-    @available_if(_has_dual)
-    def predict_weights(self, X: Any, treatment: Any) -> FloatArray:
-        """Return weights of new rows from the dual solution (needs ridge > 0).
-
-        On the training rows these are ``weights_``. Rows of the target arm get one. A
-        small ridge, right for the weights of the sample itself, makes a rough function
-        of the covariates: for new rows choose ridge by `score` (1 to 100 is typical).
-
-        Parameters
-        ----------
-        X : array-like of shape (m, d)
-        treatment : array-like of shape (m,)
-            Labels seen in `fit`.
-
-        Returns
-        -------
-        ndarray of shape (m,)
-            On the scale of ``weights_`` (not normalised to the new rows).
-        """
-        values, penalty = self._embed(X, "predict_weights")
-        codes = self._arm_codes(treatment, len(values))
-        weights = np.ones(len(values))
-        for j, arm in enumerate(self._dual_arms):
-            mine = codes == arm
-            dual = (self._dual.levels[j] + values[mine, j]) / penalty[mine]
-            weights[mine] = np.clip(
-                self._arm_sizes[j] * dual, self.min_weight, self.max_weight
-            )
-        return weights
