@@ -21,7 +21,12 @@ if TYPE_CHECKING:
         learners,
         optimize,
     )
-    from causalweights.balancing import EntropyBalancer, IPMBalancer, PropensityWeighter
+    from causalweights.balancing import (
+        EntropyBalancer,
+        IndependenceBalancer,
+        IPMBalancer,
+        PropensityWeighter,
+    )
     from causalweights.diagnostics import balance_table, effective_sample_size
     from causalweights.displays import (
         LoveDisplay,
@@ -39,6 +44,7 @@ __all__ = [
     "EffectResult",
     "EntropyBalancer",
     "IPMBalancer",
+    "IndependenceBalancer",
     "LoveDisplay",
     "OverlapDisplay",
     "PathDisplay",
@@ -67,6 +73,7 @@ _ROOM_OF = {
     "EffectResult": "inference",
     "EntropyBalancer": "balancing",
     "IPMBalancer": "balancing",
+    "IndependenceBalancer": "balancing",
     "LoveDisplay": "displays",
     "OverlapDisplay": "displays",
     "PathDisplay": "displays",

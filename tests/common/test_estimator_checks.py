@@ -24,6 +24,7 @@ from sklearn.utils.metadata_routing import UNUSED
 import causalweights
 from causalweights import (
     EntropyBalancer,
+    IndependenceBalancer,
     IPMBalancer,
     PropensityWeighter,
     WeightedEffect,
@@ -109,6 +110,26 @@ class CheckedEntropy(SuppliesTreatment, EntropyBalancer):
         return EntropyBalancer.fit(self, X, y)
 
 
+class CheckedIndependence(IndependenceBalancer):
+    """Fit on doses made from X, as `labels_of` does; y stays missing where it is."""
+
+    def fit(self, X, y, sample_weight=None):
+        doses = None if y is None else doses_of(X)
+        return super().fit(X, doses, sample_weight=sample_weight)
+
+
+def doses_of(X):
+    try:
+        values = np.asarray(X, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = None
+    if values is None or values.ndim != 2 or not np.all(np.isfinite(values)):
+        return np.arange(float(n_rows(X)))
+    return np.sin(
+        10 * (values * np.sqrt(np.arange(2, 2 + values.shape[1]))).sum(axis=1)
+    )
+
+
 class CheckedEffect(WeightedEffect):
     def fit(self, X, y, sample_weight=None):
         return super().fit(X, y, treatment=labels_of(X), sample_weight=sample_weight)
@@ -138,6 +159,7 @@ CASES = {
     "ipm-att": (CheckedIPM(estimand="att", **KERNEL, **COUNTS), WEIGHTER),
     "entropy": (CheckedEntropy(estimand="att"), {**WEIGHTER, **INFEASIBLE}),
     "propensity": (CheckedPropensity(), WEIGHTER),
+    "independence": (CheckedIndependence(**COUNTS), WEIGHTER),
     "propensity-penalised": (
         CheckedPropensity(
             estimand="ato", propensity_model=LogisticRegression(), cv=3, **COUNTS
@@ -200,7 +222,9 @@ def test_every_public_estimator_is_checked():
         assert any(isinstance(estimator, public) for estimator, _ in CASES.values())
 
 
-@pytest.mark.parametrize("cls", [IPMBalancer, EntropyBalancer, PropensityWeighter])
+@pytest.mark.parametrize(
+    "cls", [IPMBalancer, EntropyBalancer, PropensityWeighter, IndependenceBalancer]
+)
 def test_missing_treatment_is_named(cls, sample):
     # What the exempted check asks for, in the weighters' words.
     with pytest.raises(ValueError, match="treatment is missing: pass one label a row"):
