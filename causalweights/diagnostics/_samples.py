@@ -89,8 +89,8 @@ def collect_arms(
     target = getattr(weighter, "target_masses_", None)
     if target is not None and not np.any(target):
         raise ValueError(
-            "the weighter's target lies outside the sample (target=): these diagnostics "
-            "compare arms with rows of the sample. Its discrepancy_ and "
+            "the weighter's target lies outside the sample (target=): these "
+            "diagnostics compare arms with rows of the sample. Its discrepancy_ and "
             "pairwise_discrepancy_ tell how close the arms are to the target."
         )
     if not np.all(rows):
