@@ -45,8 +45,10 @@ def resolve_discriminator(
     return 2.0 * kernel if isinstance(kernel, Energy) else kernel
 
 
-def function_class(discriminator: str | Kernel | FunctionClass) -> FunctionClass | None:
-    """Return the class whose supremum is the criterion, None for a kernel's MMD^2."""
+def function_class(
+    discriminator: str | Kernel | FunctionClass | None,
+) -> FunctionClass | None:
+    """Return the class whose supremum is the criterion, None for a kernel or none."""
     if isinstance(discriminator, str):
         return _CLASSES[discriminator]() if discriminator in _CLASSES else None
     return None if isinstance(discriminator, Kernel) else discriminator
@@ -63,4 +65,6 @@ def default_ridge(
     """
     if ridge != "auto":
         return float(ridge)
+    if discriminator is None:  # its scale does not matter
+        return 1.0
     return 1e-2 if function_class(discriminator) is None else 0.1

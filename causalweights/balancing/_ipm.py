@@ -43,14 +43,15 @@ class IPMBalancer(_WeighsNewRows):
     ----------
     estimand : {"ate", "att", "atc"}, default="ate"
         Target: the whole sample, the focal arm or the control arm.
-    discriminator : str, Kernel or function class, default="energy"
+    discriminator : str, Kernel, function class or None, default="energy"
         ``"energy"`` (energy distance; no bandwidth), ``"gaussian"``, ``"laplace"``,
         ``"matern"`` (nu = 3/2), ``"linear"`` (distance of the mean vectors), or a
         kernel of `causalweights.kernels`: the criterion is the energy distance or the
         squared maximum mean discrepancy. ``"sigmoid"``, ``"relu"`` (of bounded
         parameters) or `Sigmoid`, `ReLU`, `HalfSpaces`, `MeanDifferences` of
         `causalweights.discrepancy`: the largest difference of means over the class,
-        not squared, for separate arms, by cutting planes.
+        not squared, for separate arms, by cutting planes. None is no criterion: the
+        least variable weights that meet ``moments`` (stable balancing weights).
     bandwidth : "median", float or list of float, default="median"
         Of a kernel given by name, on standardised covariates; a list is an average.
     ridge : "auto" or float, default="auto"
@@ -61,7 +62,7 @@ class IPMBalancer(_WeighsNewRows):
         ATE only: also balance the arms against one another in one joint problem.
     moments : {0, 1, 2}, default=0
         Constrain the weighted means of the covariates to the target's, or means and
-        squares (of columns with more than two values), beside the discrepancy.
+        squares (of standardised columns of more than two values), beside the criterion.
     interactions : bool, default=False
         Constrain all pairwise products too.
     quantiles : sequence of float, default=()
@@ -170,7 +171,7 @@ class IPMBalancer(_WeighsNewRows):
 
     _parameter_constraints: dict = {
         "estimand": [str],
-        "discriminator": [str, Kernel, HasMethods(CLASS_METHODS)],
+        "discriminator": [None, str, Kernel, HasMethods(CLASS_METHODS)],
         "bandwidth": [
             StrOptions({"median"}),
             Interval(Real, 0, None, closed="neither"),

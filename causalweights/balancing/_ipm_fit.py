@@ -16,6 +16,7 @@ from causalweights.balancing._goal import Goal
 from causalweights.balancing._mmd_fit import BalancingFit, fit_exactly
 from causalweights.balancing._moment_constraints import MomentConstraints, fit_moments
 from causalweights.balancing._supremum_fit import fit_supremum
+from causalweights.balancing._variance_fit import fit_variance
 from causalweights.balancing._weighter import Design
 
 
@@ -30,6 +31,12 @@ def fit_balance(balancer: Any, design: Design, goal: Goal | None) -> BalancingFi
     constrained = (
         balancer.moments or balancer.interactions or len(balancer.quantiles) > 0
     )
+    if balancer.discriminator is None and (not constrained or blocks):
+        raise ValueError(
+            "discriminator=None gives the least variable weights that meet moments: "
+            "ask for some by moments, interactions or quantiles, with rows in memory "
+            "and solver='auto'."
+        )
     if constrained and (blocks or classes is not None):
         raise ValueError(
             "moments, interactions and quantiles constrain the exact program of a "
@@ -53,6 +60,8 @@ def fit_balance(balancer: Any, design: Design, goal: Goal | None) -> BalancingFi
     if classes is not None:
         return fit_supremum(balancer, design, points, goal, classes)
     moments = _constraints(balancer, design, points, goal) if constrained else None
+    if balancer.discriminator is None and moments is not None:
+        return fit_variance(balancer, design, points, goal, moments)
     return fit_exactly(balancer, design, points, goal, joint, moments)
 
 

@@ -301,7 +301,8 @@ class _BaseWeighter(BaseEstimator):
     def _distance(self, Z: FloatArray, masses: FloatArray, target: FloatArray) -> float:
         """Return the discrepancy of two weightings of the rows Z."""
         pair = np.column_stack([masses, target])
-        kernel = getattr(self, "kernel_", 2.0 * Energy())
+        kernel = getattr(self, "kernel_", None)
+        kernel = 2.0 * Energy() if kernel is None else kernel
         return float(mmd_matrix(kernel, Z, pair)[0, 1])
 
     def __sklearn_tags__(self):

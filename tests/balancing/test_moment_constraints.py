@@ -89,6 +89,33 @@ def test_a_large_ridge_leaves_the_least_variance_that_meets_them(data):
     assert np.all(Z[~inside] @ beta <= 1e-3)
 
 
+@pytest.mark.parametrize("tol", [0.0, 0.05])
+def test_stable_balancing_weights_equal_a_quadratic_program(tol, data):
+    cp = pytest.importorskip("cvxpy")
+    X, a = data
+    fit = IPMBalancer(
+        estimand="ate", discriminator=None, moments=2, moment_tol=tol, max_weight=5.0
+    ).fit(X, a)
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    F = np.column_stack([Z, Z[:, :2] ** 2])
+    F = (F - F.mean(axis=0)) / F.std(axis=0)
+    for k in (0, 1):
+        own = F[a == k]
+        w = cp.Variable(len(own), nonneg=True)
+        program = cp.Problem(
+            cp.Minimize(cp.sum_squares(w)),
+            [cp.sum(w) == 1, cp.abs(own.T @ w) <= tol + 1e-12, w <= 5 / len(own)],
+        )
+        program.solve(solver="CLARABEL", tol_gap_abs=1e-12, tol_gap_rel=1e-12)
+        assert_allclose(fit.masses_[a == k], w.value, atol=1e-6)
+        assert fit.discrepancy_[k] == pytest.approx(tol, abs=1e-8)
+    assert fit.converged_ and fit.kernel_ is None
+    assert_allclose(fit.predict_weights(X, a), fit.weights_, atol=1e-7)
+    assert -1 < fit.score(X, a) < 0
+    with pytest.raises(ValueError, match="no witness"):
+        fit.witness(X)
+
+
 def test_quantiles_are_those_of_the_target(data):
     X, a = data
     fit = IPMBalancer(estimand="att", quantiles=[0.25, 0.5, 0.75]).fit(X, a)
@@ -152,6 +179,7 @@ def test_out_of_reach_is_refused_by_name(data):
         ({"moments": 1, "solver": "low_rank"}, "constrain the exact program"),
         ({"moments": 1, "moment_tol": [0.1]}, r"shape \(3,\)"),
         ({"moments": 1, "moment_tol": [0.1, -1, 0]}, "non-negative"),
+        ({"discriminator": None}, "ask for some by moments"),
         ({"quantiles": [1.5]}, "between 0 and 1"),
         ({"moments": 3}, "moments"),
     ],

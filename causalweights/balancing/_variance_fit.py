@@ -1,0 +1,94 @@
+"""Stable balancing weights (Zubizarreta 2015): least variance under moments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from causalweights._typing import FloatArray
+from causalweights.balancing._goal import Goal
+from causalweights.balancing._mmd_certificates import ridge_penalty
+from causalweights.balancing._mmd_fit import BalancingFit, mass_bounds
+from causalweights.balancing._moment_constraints import (
+    MomentConstraints,
+    constraints_on,
+    readable_moments,
+)
+from causalweights.balancing._weighter import Design
+from causalweights.optimize import LowRankOperator, simplex_qp
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MomentDual:
+    """The dual solution: linear in the moments' features.
+
+    Attributes
+    ----------
+    moments : MomentConstraints
+    prices : (p, A), by weighted arm
+    levels : (A,)
+    """
+
+    moments: MomentConstraints
+    prices: FloatArray
+    levels: FloatArray
+
+    def embed(
+        self, Z: FloatArray, n_threads: int | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the priced features (m, A), and zeros (m,)."""
+        return self.moments.transform(Z) @ self.prices, np.zeros(len(Z))
+
+    def witness(self, Z: FloatArray, n_threads: int | None = None) -> FloatArray:
+        """Refuse: no class of functions is compared."""
+        raise ValueError("discriminator=None compares no functions: it has no witness.")
+
+
+def fit_variance(
+    balancer: Any,
+    design: Design,
+    Z: FloatArray,
+    goal: Goal,
+    moments: MomentConstraints,
+) -> BalancingFit:
+    """Return the least variable weights of every arm that meet the moments."""
+    arms, base = design.arms, design.base_masses()
+    penalty = ridge_penalty(
+        balancer.ridge_, design.sample_weight, arms.codes, balancer.weight_type
+    )
+    lower, upper = mass_bounds(balancer, base)
+    F = moments.transform(Z)
+    masses, prices, levels, converged = base.copy(), [], [], True
+    by_arm: dict[Any, dict[str, Any]] = {}
+    for a in design.weighted_arms():
+        mine = arms.codes == a
+        n = int(mine.sum())
+        with readable_moments(moments, arms, a):
+            result = simplex_qp(
+                LowRankOperator(np.zeros((n, 1))),
+                np.zeros(n),
+                penalty[mine],
+                lower=lower[mine],
+                upper=None if upper is None else upper[mine],
+                tol=balancer.tol,
+                **constraints_on(moments, Z[mine]),
+            )
+        masses[mine] = result.weights
+        by_arm[arms.label(a)] = {
+            "discrepancy": float(np.abs(result.weights @ F[mine]).max()),
+            "discrepancy_before": float(np.abs(base[mine] @ F[mine]).max()),
+            "objective": 2 * result.value,
+            "gap": 2 * result.gap,
+            "relative_gap": result.relative_gap,
+            "n_iter": result.n_iter,
+            "solver": result.solver,
+        }
+        assert result.moment_multipliers is not None
+        prices.append(result.moment_multipliers[0])
+        levels.append(float(result.multipliers[0]))
+        converged = converged and result.converged
+    pairs = {(k, "target"): float(row["discrepancy"]) for k, row in by_arm.items()}
+    dual = MomentDual(moments, np.stack(prices, axis=1), np.array(levels))
+    return BalancingFit(masses, None, pairs, by_arm, converged, dual, moments=moments)
