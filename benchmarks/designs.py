@@ -219,6 +219,74 @@ def inference_att() -> float:
     return float(1 + 0.5 * (weights @ (1.25 * u * e)) / (weights @ e))
 
 
+def mixed_propensity(x1: Any, x3: Any, x4: Any) -> Any:
+    """Return the propensity of the mixed design."""
+    return expit(0.5 * x1 - 0.6 * x3 + 0.3 * (x4 - 1))
+
+
+def draw_mixed(n: int, rng: np.random.Generator) -> Bunch:
+    """Draw skewed and binary covariates, an interaction, unequal noise.
+
+    x1, x2 ~ N(0, 1), x3 ~ Bernoulli(.4), x4 ~ Exponential(1), logit e = .5 x1 - .6 x3
+    + .3 (x4 - 1), Y = x1 x2 + x3 + sqrt(x4) + A (.5 + x3) + (.5 + .5 |x1|) N(0, 1).
+    """
+    x1, x2 = rng.standard_normal((2, n))
+    x3 = (rng.uniform(size=n) < 0.4).astype(np.float64)
+    x4 = rng.exponential(size=n)
+    propensity = mixed_propensity(x1, x3, x4)
+    treatment = (rng.uniform(size=n) < propensity).astype(np.int64)
+    mean = x1 * x2 + x3 + np.sqrt(x4) + treatment * (0.5 + x3)
+    y = mean + (0.5 + 0.5 * np.abs(x1)) * rng.standard_normal(n)
+    X = np.column_stack([x1, x2, x3, x4])
+    return Bunch(X=X, y=y, treatment=treatment, propensity=propensity)
+
+
+def mixed_att() -> float:
+    """Return .5 + P(x3 = 1 | A = 1) by Gauss-Hermite and Gauss-Laguerre quadrature."""
+    u, p = np.polynomial.hermite_e.hermegauss(60)
+    v, q = np.polynomial.laguerre.laggauss(60)
+    weights = np.outer(p / p.sum(), q)
+    e0, e1 = (
+        float(np.sum(weights * mixed_propensity(u[:, None], x3, v[None, :])))
+        for x3 in (0.0, 1.0)
+    )
+    return 0.5 + 0.4 * e1 / (0.6 * e0 + 0.4 * e1)
+
+
+def binary_rates(X: Any) -> tuple[Any, Any, Any]:
+    """Return propensity and both risks of the binary design at rows X."""
+    x1, x2, x3 = X.T
+    risk = -0.5 + x1 + 0.5 * x2**2
+    return expit(0.5 * x1 + 0.4 * x2 * x3), expit(risk), expit(risk + 0.8)
+
+
+def draw_binary(n: int, rng: np.random.Generator) -> Bunch:
+    """Draw a binary outcome with an effect on the log odds.
+
+    X ~ N(0, I_3), logit e = .5 x1 + .4 x2 x3,
+    logit P(Y = 1) = -.5 + x1 + .5 x2^2 + .8 A.
+    """
+    X = rng.standard_normal((n, 3))
+    propensity, risk0, risk1 = binary_rates(X)
+    treatment = (rng.uniform(size=n) < propensity).astype(np.int64)
+    y = (rng.uniform(size=n) < np.where(treatment == 1, risk1, risk0)).astype(float)
+    return Bunch(X=X, y=y, treatment=treatment, propensity=propensity)
+
+
+def binary_truth() -> dict[str, float]:
+    """Return the risk differences of the binary design by Gauss-Hermite quadrature."""
+    u, p = np.polynomial.hermite_e.hermegauss(40)
+    p = p / p.sum()
+    X = np.stack(np.meshgrid(u, u, u, indexing="ij"), axis=-1).reshape(-1, 3)
+    weights = (p[:, None, None] * p[:, None] * p).ravel()
+    e, risk0, risk1 = binary_rates(X)
+    difference = risk1 - risk0
+    return {
+        "ate": float(weights @ difference),
+        "att": float(weights @ (e * difference) / (weights @ e)),
+    }
+
+
 def draw_kang_schafer(n: int, rng: np.random.Generator, design: str) -> Bunch:
     return make_kang_schafer(n, design=design, random_state=rng)
 
@@ -254,7 +322,7 @@ INFERENCE_GRID = {
     "att/energy": "hc0 plain krr",
     "att/gaussian": "plain krr",
 }
-RANDOMISED_GRID = {
+COVERAGE_GRID = {
     f"{estimand}/{weights}": "plain krr"
     for estimand in ("ate", "att")
     for weights in ("energy", "gaussian")
@@ -314,8 +382,22 @@ DESIGNS: dict[str, Design] = {
     "randomised": Design(
         partial(draw_inference, randomised=True),
         {"ate": 1.0, "att": 1.0},
-        competitors(DEFAULT_WEIGHTS, RANDOMISED_GRID),
+        competitors(DEFAULT_WEIGHTS, COVERAGE_GRID),
         400,
         "the same outcome with treatment by a fair coin",
+    ),
+    "mixed": Design(
+        draw_mixed,
+        {"ate": 0.9, "att": mixed_att()},
+        competitors(DEFAULT_WEIGHTS, COVERAGE_GRID),
+        400,
+        "skewed and binary covariates, an interaction, unequal noise",
+    ),
+    "binary": Design(
+        draw_binary,
+        binary_truth(),
+        competitors(DEFAULT_WEIGHTS, COVERAGE_GRID),
+        400,
+        "a binary outcome, the propensity with an interaction",
     ),
 }

@@ -48,6 +48,19 @@ under the ATT, where one half of the sample must look like the other half; the G
 ones, which bind more functions at the same ridge, two thirds and one half. Intervals
 should still cover.
 """,
+    "mixed": """## Skewed and binary covariates
+
+{setting}.
+
+Population effects: ATE 0.9, ATT {att:.4f}. The noise grows with a covariate and the
+outcome's mean has a square root and an interaction.
+""",
+    "binary": """## A binary outcome
+
+{setting}.
+
+Risk differences: ATE {ate:.4f}, ATT {att:.4f}.
+""",
 }
 REPLICATION_HEAD = """## Replications of the designs of Kong et al. (2023)
 
@@ -108,7 +121,7 @@ def coverage_section(design: str, n: int, frame: pd.DataFrame) -> str:
         for name, f in figures.iterrows()
     ]
     head = ["estimator", "bias", "coverage", "mean SE / MC SD", "MC SD", "ESS controls"]
-    intro = SAYS[design].format(setting=line, att=truth["att"])
+    intro = SAYS[design].format(setting=line, ate=truth["ate"], att=truth["att"])
     return "\n".join([intro, command, table(head, rows)])
 
 

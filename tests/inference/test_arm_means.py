@@ -9,6 +9,7 @@ from causalweights.inference import (
     least_squares_influence,
     m_estimation_means,
 )
+from causalweights.kernels import Gaussian
 
 ROUNDING = 1e-12  # the same sums in another order
 
@@ -106,3 +107,41 @@ def test_covariance_by_clusters_and_frequencies(rng):
     )
     with pytest.raises(ValueError, match="one cluster only"):
         contribution_covariance(phi, groups=np.zeros(30))
+
+
+def test_ridge_weights_with_ridge_regression_are_an_undersmoothed_plug_in():
+    """Bruns-Smith, Dukes, Feller & Ogburn (2025), with one ridge for both steps."""
+    rng = np.random.default_rng(5)
+    X, T = rng.normal(size=(40, 2)), rng.normal(0.3, 1.0, size=(25, 2))
+    y, ridge = np.sin(X[:, 0]) + rng.normal(size=40), 0.3
+    kernel = Gaussian(bandwidth=1.5)
+    inverse = np.linalg.inv(kernel.operator(X).dense() + ridge * np.eye(40))
+    mean = kernel.operator(X, T).row_mean()
+    weights = inverse @ mean
+    cross = kernel.operator(np.vstack([X, T]), X).dense()
+    predictions = (cross @ inverse @ y)[:, None]
+    found = augmented_means(
+        np.append(y, np.zeros(25)),
+        np.append(np.zeros(40, int), np.full(25, 9)),
+        np.append(weights, np.zeros(25)),
+        np.append(np.zeros(40), np.full(25, 1 / 25)),
+        predictions,
+    )
+    expected = mean @ inverse @ (y + ridge * inverse @ y)
+    assert found.means[0] == pytest.approx(expected, rel=1e-10)
+
+
+def test_linear_weights_with_linear_regression_are_the_imputation_estimator():
+    rng = np.random.default_rng(6)
+    X, T = rng.normal(size=(40, 3)), rng.normal(0.3, 1.0, size=(25, 3))
+    y = X @ [1.0, -2.0, 0.5] + rng.normal(size=40)
+    weights = X @ np.linalg.solve(X.T @ X, T.mean(axis=0))
+    beta = np.linalg.lstsq(X, y)[0]
+    found = augmented_means(
+        np.append(y, np.zeros(25)),
+        np.append(np.zeros(40, int), np.full(25, 9)),
+        np.append(weights, np.zeros(25)),
+        np.append(np.zeros(40), np.full(25, 1 / 25)),
+        (np.vstack([X, T]) @ beta)[:, None],
+    )
+    assert found.means[0] == pytest.approx(T.mean(axis=0) @ beta, rel=1e-12)
