@@ -8,9 +8,14 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from causalweights._typing import FloatArray
-from causalweights._validation import Arms
+from causalweights._validation import Arms, focal_arm
 from causalweights.effects._resolve_weights import ArmWeights
-from causalweights.inference import EffectResult
+from causalweights.inference import (
+    ArmMeans,
+    EffectResult,
+    Sensitivity,
+    sensitivity_parts,
+)
 
 _TITLES = {
     "ate": "Average treatment effect",
@@ -33,6 +38,7 @@ def report(
     inference: str,
     clustered: bool,
     frequency: FloatArray | None,
+    sensitivity: Sensitivity | None,
 ) -> EffectResult:
     """Return the result of (effect, se, cov) with what its summary's head tells.
 
@@ -59,7 +65,26 @@ def report(
         n_samples=n_samples,
         details=details,
         title=_TITLES[estimand],
+        sensitivity=sensitivity,
     )
+
+
+def sensitivity_of(
+    means: ArmMeans,
+    y: FloatArray,
+    arms: Arms,
+    weights: ArmWeights,
+    estimand: str,
+    sample_weight: FloatArray | None,
+) -> Sensitivity | None:
+    """Return what a sensitivity analysis needs, None without residuals or weights."""
+    if means.predictions is None or weights.label == "none":
+        return None
+    focal = focal_arm(arms, estimand) if estimand in ("att", "atc") else None
+    return sensitivity_parts(
+        y, arms.codes, weights.masses, means.predictions[: len(y)],
+        control=arms.control, target_arm=focal, sample_weight=sample_weight,
+    )  # fmt: skip
 
 
 def _name(outcome_model: Any) -> str:

@@ -34,7 +34,7 @@ from causalweights.effects._outcome import (
     repeated_predictions,
 )
 from causalweights.effects._outside import outside_rows, pooled_rows
-from causalweights.effects._report import report
+from causalweights.effects._report import report, sensitivity_of
 from causalweights.effects._resolve_weights import (
     ArmWeights,
     arm_weights,
@@ -355,6 +355,7 @@ class WeightedEffect(BaseEstimator):
             inference=self.inference,
             clustered=groups is not None,
             frequency=frequency,
+            sensitivity=sensitivity_of(means, y, arms, weights, estimand, s),
         )
 
     def predict(self, X: Any) -> FloatArray:
@@ -368,10 +369,10 @@ class WeightedEffect(BaseEstimator):
         check_is_fitted(self)
         return self.result_.conf_int(level)
 
-    def summary(self, level: float = 0.95) -> Any:
+    def summary(self, level: float = 0.95, *, sensitivity: bool = False) -> Any:
         """Return a statsmodels Summary: see `EffectResult.summary`."""
         check_is_fitted(self)
-        return self.result_.summary(level)
+        return self.result_.summary(level, sensitivity=sensitivity)
 
     def to_frame(self, level: float = 0.95) -> Any:
         """Return a DataFrame: see `EffectResult.to_frame`."""

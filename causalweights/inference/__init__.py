@@ -9,18 +9,54 @@ from causalweights.inference._arm_means import (
     m_estimation_means,
 )
 from causalweights.inference._contrasts import contrast_gradient
+from causalweights.inference._matching_variance import (
+    MatchingVariance,
+    NearestMatching,
+    matching_variance,
+    nearest_matching,
+    neighbor_variance,
+)
 from causalweights.inference._result import EffectResult, compare
+from causalweights.inference._sensitivity import (
+    OmittedVariableBounds,
+    PointAndLimit,
+    Sensitivity,
+    e_value,
+    omitted_variable_bounds,
+    robustness_value,
+    sensitivity_parts,
+)
+from causalweights.inference._subsampling import (
+    SubsamplingResult,
+    minimum_volatility,
+    subsample_interval,
+)
 from causalweights.inference._weight_model import WeightModel
 
 __all__ = [
     "ArmMeans",
     "EffectResult",
     "LinearFit",
+    "MatchingVariance",
+    "NearestMatching",
+    "OmittedVariableBounds",
+    "PointAndLimit",
+    "Sensitivity",
+    "SubsamplingResult",
     "WeightModel",
     "augmented_means",
     "compare",
     "contrast_gradient",
     "contribution_covariance",
+    "e_value",
     "least_squares_influence",
     "m_estimation_means",
+    "matching_variance",
+    "minimum_volatility",
+    "nearest_matching",
+    "neighbor_variance",
+    "omitted_variable_bounds",
+    "robustness_value",
+    "sensitivity_parts",
+    "subsample_interval",
 ]

@@ -23,10 +23,13 @@ class ArmMeans:
     means : ndarray of shape (K,)
     contributions : ndarray of shape (n, K)
         Sum form, without the target's sampling where that is held fixed.
+    predictions : ndarray of shape (n, K) or None
+        Of the outcome models, where residuals were taken from some.
     """
 
     means: FloatArray
     contributions: FloatArray
+    predictions: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def augmented_means(
         if not fixed_target:
             phi[:, a] += target_masses * (predictions[:, a] - mean)
         means[a] = mean if augment else own @ y
-    return ArmMeans(means, phi)
+    return ArmMeans(means, phi, predictions)
 
 
 def m_estimation_means(

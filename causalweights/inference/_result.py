@@ -10,6 +10,11 @@ import numpy as np
 from scipy.stats import norm
 
 from causalweights._typing import FloatArray
+from causalweights.inference._sensitivity import (
+    Sensitivity,
+    e_value,
+    robustness_value,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +38,8 @@ class EffectResult:
     details : dict
         What the summary's head shows beside: weights, outcome model, sizes.
     title : str
+    sensitivity : Sensitivity or None
+        What `summary(sensitivity=True)` needs.
 
     Examples
     --------
@@ -52,6 +59,7 @@ class EffectResult:
     n_samples: int = 0
     details: dict[str, Any] = field(default_factory=dict)
     title: str = "Average treatment effect"
+    sensitivity: Sensitivity | None = None
 
     def conf_int(self, level: float = 0.95) -> FloatArray:
         """Return normal confidence intervals, (K-1, 2).
@@ -102,8 +110,18 @@ class EffectResult:
             index=pd.Index(self.names, name=self.contrast),
         )
 
-    def summary(self, level: float = 0.95) -> Summary:
-        """Return a statsmodels Summary (text, ``as_html()``, ``as_latex()``)."""
+    def summary(self, level: float = 0.95, *, sensitivity: bool = False) -> Summary:
+        """Return a statsmodels Summary (text, ``as_html()``, ``as_latex()``).
+
+        Parameters
+        ----------
+        level : float, default=0.95
+            Of the intervals.
+        sensitivity : bool, default=False
+            Append what an unmeasured confounder must do to explain the effect, and
+            its confidence limit, away: `e_value`, and for differences
+            `robustness_value`.
+        """
         from statsmodels.iolib.summary import Summary
         from statsmodels.iolib.table import SimpleTable
         from statsmodels.iolib.tableformatting import fmt_2cols, fmt_params
@@ -133,7 +151,41 @@ class EffectResult:
         summary = Summary()
         summary.tables.append(left)
         summary.tables.append(self._parameter_table(level, SimpleTable, fmt_params))
+        if sensitivity:
+            summary.tables.append(
+                self._sensitivity_table(level, SimpleTable, fmt_params)
+            )
         return summary
+
+    def _sensitivity_table(self, level: float, table: Any, formatting: Any) -> Any:
+        parts = self.sensitivity
+        if parts is None:
+            raise ValueError(
+                "this result does not hold what a sensitivity analysis needs (the "
+                "outcome's standard deviation, residuals and weights): take the "
+                "result_ of WeightedEffect, fitted with weights and "
+                "se='influence'."
+            )
+        effect, se = np.atleast_1d(self.effect), np.atleast_1d(self.se)
+        sd = parts.sd_outcome if self.contrast == "difference" else None
+        columns = {
+            "E-value": e_value(
+                effect, se, kind=self.contrast, sd_outcome=sd, level=level
+            )
+        }
+        if self.contrast == "difference":
+            columns["robustness"] = robustness_value(
+                effect, se, parts.scale, level=level
+            )
+        headers = [h for name in columns for h in (name, f"{name} (limit)")]
+        values = np.column_stack([v for pair in columns.values() for v in pair])
+        return table(
+            [[f"{v:.3f}" for v in row] for row in values],
+            headers=headers,
+            stubs=self.names,
+            title="Sensitivity to an unmeasured confounder",
+            txt_fmt=formatting,
+        )
 
     def _parameter_table(self, level: float, table: Any, formatting: Any) -> Any:
         frame = self.to_frame(level)
