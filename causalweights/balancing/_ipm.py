@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -26,6 +26,7 @@ from causalweights.balancing._weighter import (
 )
 from causalweights.kernels import Kernel
 
+SOLVERS = ("auto", "active_set", "interior_point", "low_rank", "adam")
 CLASS_METHODS = ["resolve", "evaluate", "draw", "search"]
 
 
@@ -78,13 +79,20 @@ class IPMBalancer(_WeighsNewRows):
         Bounds of ``weights_`` (mean one an arm).
     standardize : bool, default=True
         Scale by the full sample's (weighted) mean and ddof-0 standard deviation.
-    solver : {"auto", "active_set", "interior_point", "low_rank"}, default="auto"
+    weight_model : {"nonparametric", "loglinear"}, default="nonparametric"
+        One weight a row, or log-linear in the covariates (of a kernel or the energy
+        distance, not convex: several starts, the best is kept).
+    solver : {"auto", "active_set", "interior_point", "low_rank", "adam"}, \
+            default="auto"
         ``"auto"`` is exact up to about 4000 rows; above, it prices columns and, where
         the optimum is dense, descends without a matrix until ``tol``: 1e-3 is advised.
         ``"low_rank"``, the choice of "auto"
         for a dask array, solves for ``rank`` features block by block: see the notes.
+        ``"adam"`` is the paper's own training, see `kong2023`.
     rank : int, default=400
         Landmarks of ``"low_rank"``; more bring its weights closer to the exact ones.
+    epochs, learning_rate : int and float, default=1000 and 0.03
+        Of ``"adam"``.
     tol : float, default=1e-6
         Relative Frank-Wolfe gap that counts as converged. Not where to stop: the
         exact routes run to their finite end.
@@ -190,7 +198,10 @@ class IPMBalancer(_WeighsNewRows):
         "min_weight": [Interval(Real, 0, 1, closed="left")],
         "max_weight": [None, Interval(Real, 1, None, closed="neither")],
         "standardize": ["boolean"],
-        "solver": [StrOptions({"auto", "active_set", "interior_point", "low_rank"})],
+        "solver": [StrOptions(set(SOLVERS))],
+        "weight_model": [StrOptions({"nonparametric", "loglinear"})],
+        "epochs": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "rank": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "control": "no_validation",
@@ -217,8 +228,11 @@ class IPMBalancer(_WeighsNewRows):
         min_weight=0.0,
         max_weight=None,
         standardize=True,
+        weight_model="nonparametric",
         solver="auto",
         rank=400,
+        epochs=1000,
+        learning_rate=0.03,
         tol=1e-6,
         control=None,
         focal=None,
@@ -242,12 +256,48 @@ class IPMBalancer(_WeighsNewRows):
         self.standardize = standardize
         self.solver = solver
         self.rank = rank
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.weight_model = weight_model
         self.tol = tol
         self.control = control
         self.focal = focal
         self.weight_type = weight_type
         self.random_state = random_state
         self.n_jobs = n_jobs
+
+    @classmethod
+    def kong2023(
+        cls,
+        *,
+        discriminator: str = "gaussian",
+        weight_model: str = "nonparametric",
+        **parameters: Any,
+    ) -> Self:
+        """Return the algorithm of the paper's released code, at its defaults.
+
+        Adam with learning rate 0.03 for 1000 epochs, no ridge, arms balanced to the
+        target one by one, Gaussian bandwidth 10 on standardised covariates. It is kept
+        for comparison: it stops short of the optimum, which `relative_gap_` shows, and
+        warns of it.
+
+        Parameters
+        ----------
+        discriminator : {"gaussian", "sigmoid", "wasserstein"}, default="gaussian"
+        weight_model : {"nonparametric", "loglinear"}, default="nonparametric"
+        **parameters
+            Others, such as estimand and random_state.
+
+        Returns
+        -------
+        IPMBalancer
+        """
+        preset = {"bandwidth": 10.0, "between_arms": False, "solver": "adam"}
+        return cls(
+            discriminator=discriminator,
+            weight_model=weight_model,
+            **{**preset, **parameters},
+        )
 
     def _block_design(self, X: Any, treatment: Any, sample_weight: Any) -> Design:
         if self.solver not in ("auto", "low_rank"):
@@ -259,6 +309,8 @@ class IPMBalancer(_WeighsNewRows):
 
     def _weigh(self, design: Design) -> FloatArray:
         self.ridge_ = default_ridge(self.ridge, self.discriminator)
+        if self.solver == "adam" and self.ridge == "auto":
+            self.ridge_ = 0.0
         self._goal = outside_goal(self, design)
         fit = fit_balance(self, design, self._goal)
         self._report(fit)
@@ -301,6 +353,8 @@ class IPMBalancer(_WeighsNewRows):
         worst = max(row["relative_gap"] for row in rows)
         approximate = any(row["solver"] == "low_rank" for row in rows)
         advice = "rank, ridge or tol" if approximate else "ridge or tol"
+        if self.solver == "adam":
+            advice = "epochs or take another solver, which is exact"
         warnings.warn(
             f"balancing weights are not optimal to tol={self.tol:g}: the relative "
             f"gap is {worst:.2g}. Raise {advice}, or remove near-duplicate columns.",

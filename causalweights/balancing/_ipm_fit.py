@@ -15,6 +15,7 @@ from causalweights.balancing._discriminators import function_class
 from causalweights.balancing._goal import Goal
 from causalweights.balancing._mmd_fit import BalancingFit, fit_exactly
 from causalweights.balancing._moment_constraints import MomentConstraints, fit_moments
+from causalweights.balancing._parametric_fit import TRAINED, fit_parametric
 from causalweights.balancing._supremum_fit import fit_supremum
 from causalweights.balancing._variance_fit import fit_variance
 from causalweights.balancing._weighter import Design
@@ -27,10 +28,13 @@ def fit_balance(balancer: Any, design: Design, goal: Goal | None) -> BalancingFi
     """
     joint = design.focal is None and balancer.between_arms
     blocks = isinstance(design, BlockDesign) or balancer.solver == "low_rank"
-    classes = function_class(balancer.discriminator)
+    parametric = balancer.weight_model == "loglinear" or balancer.solver == "adam"
+    classes = None if parametric else function_class(balancer.discriminator)
     constrained = (
         balancer.moments or balancer.interactions or len(balancer.quantiles) > 0
     )
+    if parametric:
+        _refuse_parametric(balancer, joint, bool(constrained), design)
     if balancer.discriminator is None and (not constrained or blocks):
         raise ValueError(
             "discriminator=None gives the least variable weights that meet moments: "
@@ -57,6 +61,8 @@ def fit_balance(balancer: Any, design: Design, goal: Goal | None) -> BalancingFi
         return fit_blocks(balancer, design, LocalBlocks.of_rows(points), joint)
     if goal is None:
         goal = Goal.within(points, design.target_masses())
+    if parametric:
+        return fit_parametric(balancer, design, points, goal)
     if classes is not None:
         return fit_supremum(balancer, design, points, goal, classes)
     moments = _constraints(balancer, design, points, goal) if constrained else None
@@ -99,6 +105,45 @@ def _constraints(
         quantiles=balancer.quantiles,
         tol=balancer.moment_tol,
     )
+
+
+def _refuse_parametric(
+    balancer: Any, joint: bool, constrained: bool, design: Design
+) -> None:
+    """Refuse what log-linear weights, or the authors' training, do not know."""
+    adam = balancer.solver == "adam"
+    name = "solver='adam'" if adam else "weight_model='loglinear'"
+    if joint:
+        raise ValueError(
+            f"{name} balances each arm to the target by itself: pass "
+            "between_arms=False."
+        )
+    bounded = balancer.min_weight > 0 or balancer.max_weight is not None
+    if constrained or bounded or isinstance(design, BlockDesign):
+        raise ValueError(
+            f"{name} takes no moments, no bounds on the weights and no dask array: use "
+            "weight_model='nonparametric' and another solver."
+        )
+    if adam and balancer.discriminator not in TRAINED:
+        raise ValueError(
+            f"solver='adam' trains against {', '.join(map(repr, TRAINED))}, not "
+            f"{balancer.discriminator!r}."
+        )
+    if adam and balancer.ridge not in ("auto", 0):
+        raise ValueError(
+            "solver='adam' has no ridge: the number of epochs takes its place. Pass "
+            "ridge='auto' or 0."
+        )
+    if not adam and (
+        balancer.discriminator is None
+        or function_class(balancer.discriminator) is not None
+        or balancer.solver != "auto"
+    ):
+        raise ValueError(
+            "weight_model='loglinear' minimises a kernel's discrepancy or the energy "
+            "distance with solver='auto'; against a function class only "
+            "solver='adam' fits it."
+        )
 
 
 def _refuse_with_class(balancer: Any, joint: bool, blocks: bool) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -10,7 +11,22 @@ from causalweights._typing import FloatArray
 from causalweights._validation import Arms
 from causalweights.discrepancy import mmd_matrix
 from causalweights.kernels import Kernel
-from causalweights.optimize import SimplexQPResult
+
+
+class Solved(Protocol):
+    """What a certificate needs of a solver's result; gaps are of half the objective."""
+
+    @property
+    def gap(self) -> float: ...
+
+    @property
+    def relative_gap(self) -> float: ...
+
+    @property
+    def n_iter(self) -> int: ...
+
+    @property
+    def solver(self) -> str: ...
 
 
 def ridge_penalty(
@@ -59,7 +75,7 @@ def certify(
     base: FloatArray,
     target: FloatArray,
     penalty: FloatArray,
-    results: dict[int | None, SimplexQPResult],
+    results: Mapping[Any, Solved],
     n_threads: int | None = None,
 ) -> tuple[dict[tuple, float], dict[Any, dict[str, Any]]]:
     """Return discrepancies by pair, and certificates by arm label (None: joint).

@@ -11,12 +11,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from causalweights._typing import FloatArray
 from causalweights.balancing._blocks_input import refuse_dask
 from causalweights.balancing._discriminators import default_ridge
+from causalweights.balancing._parametric_fit import LogLinearDual
 from causalweights.balancing._weighter import _BaseWeighter
 from causalweights.discrepancy import supremum
 
 
 def _has_dual(balancer: Any) -> bool:
     """Tell whether the ridge is positive, so that new rows have weights."""
+    if balancer.weight_model == "loglinear":
+        return True
+    if balancer.solver == "adam":
+        raise AttributeError("trained weights of single rows say nothing of new ones.")
     if default_ridge(balancer.ridge, balancer.discriminator) > 0:
         return True
     raise AttributeError(
@@ -96,6 +101,9 @@ class _WeighsNewRows(_BaseWeighter):
         ndarray of shape (m,)
             On the scale of ``weights_`` (not normalised to the new rows).
         """
+        check_is_fitted(self)
+        if isinstance(self._dual, LogLinearDual):
+            return self._tilted(X, treatment, self._dual)
         values, penalty = self._embed(X, "predict_weights")
         codes = self._arm_codes(treatment, len(values))
         weights = np.ones(len(values))
@@ -105,4 +113,12 @@ class _WeighsNewRows(_BaseWeighter):
             weights[mine] = np.clip(
                 self._arm_sizes[j] * dual, self.min_weight, self.max_weight
             )
+        return weights
+
+    def _tilted(self, X: Any, treatment: Any, dual: LogLinearDual) -> FloatArray:
+        Z = self._new_points(X, "predict_weights")
+        codes, weights = self._arm_codes(treatment, len(Z)), np.ones(len(Z))
+        for j, arm in enumerate(self._dual_arms):
+            mine = codes == arm
+            weights[mine] = dual.weights(Z[mine], j)
         return weights
