@@ -10,6 +10,7 @@ from causalweights.discrepancy._mmd import energy_distance, mmd_matrix, squared_
 from causalweights.discrepancy._ridge_functions import ReLU, Sigmoid
 from causalweights.discrepancy._step_functions import HalfSpaces, MeanDifferences
 from causalweights.discrepancy._univariate import kolmogorov_smirnov
+from causalweights.discrepancy._wasserstein import wasserstein_distance
 
 __all__ = [
     "FunctionClass",
@@ -24,4 +25,5 @@ __all__ = [
     "mmd_matrix",
     "squared_mmd",
     "supremum",
+    "wasserstein_distance",
 ]

@@ -10,6 +10,7 @@ from causalweights.optimize._minimax import MinimaxResult, simplex_minimax
 from causalweights.optimize._path import simplex_qp_path, simplex_qp_sequence
 from causalweights.optimize._projection import project_box_ball
 from causalweights.optimize._simplex_qp import SimplexQPResult, simplex_qp
+from causalweights.optimize._transport import TransportResult, transport_weights
 
 __all__ = [
     "Ball",
@@ -20,6 +21,7 @@ __all__ = [
     "MinimaxResult",
     "SimplexQPResult",
     "SupremumResult",
+    "TransportResult",
     "ball_path",
     "box_qp",
     "frank_wolfe_gap",
@@ -29,4 +31,5 @@ __all__ = [
     "simplex_qp_path",
     "simplex_qp_sequence",
     "simplex_supremum",
+    "transport_weights",
 ]
