@@ -16,7 +16,16 @@ from causalweights.kernels import (
     Matern,
 )
 
-NAMES = ("energy", "gaussian", "laplace", "matern", "linear", "sigmoid", "relu")
+NAMES = (
+    "energy",
+    "gaussian",
+    "laplace",
+    "matern",
+    "linear",
+    "sigmoid",
+    "relu",
+    "wasserstein",
+)
 _CLASSES = {"sigmoid": Sigmoid, "relu": ReLU}
 _WITH_BANDWIDTH = {"gaussian": Gaussian, "laplace": Laplace, "matern": Matern}
 
@@ -54,6 +63,11 @@ def function_class(
     return None if isinstance(discriminator, Kernel) else discriminator
 
 
+def is_wasserstein(discriminator: Any) -> bool:
+    """Tell whether the criterion is the Wasserstein-1 distance."""
+    return isinstance(discriminator, str) and discriminator == "wasserstein"
+
+
 def default_ridge(
     ridge: str | float, discriminator: str | Kernel | FunctionClass
 ) -> float:
@@ -61,10 +75,12 @@ def default_ridge(
 
     On the masses' scale (sum one) and for kernels of diagonal about one, 1e-2 caps the
     loss of effective sample size at little cost in discrepancy. A supremum is not
-    squared, so its scale is larger.
+    squared, so its scale is larger. Wasserstein weights are nearest neighbours: 0.
     """
     if ridge != "auto":
         return float(ridge)
     if discriminator is None:  # its scale does not matter
         return 1.0
+    if is_wasserstein(discriminator):
+        return 0.0
     return 1e-2 if function_class(discriminator) is None else 0.1

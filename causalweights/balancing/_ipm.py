@@ -51,14 +51,16 @@ class IPMBalancer(_WeighsNewRows):
         squared maximum mean discrepancy. ``"sigmoid"``, ``"relu"`` (of bounded
         parameters) or `Sigmoid`, `ReLU`, `HalfSpaces`, `MeanDifferences` of
         `causalweights.discrepancy`: the largest difference of means over the class,
-        not squared, for separate arms, by cutting planes. None is no criterion: the
+        not squared, for separate arms, by cutting planes. ``"wasserstein"``: the
+        Wasserstein-1 distance, for separate arms; nearest neighbours unless ``ridge``
+        is positive. None is no criterion: the
         least variable weights that meet ``moments`` (stable balancing weights).
     bandwidth : "median", float or list of float, default="median"
         Of a kernel given by name, on standardised covariates; a list is an average.
     ridge : "auto" or float, default="auto"
         Penalty on the sum of squared masses; ``"auto"`` is 1e-2, 0.1 for a function
-        class. Larger values trade discrepancy for effective sample size; R's WeightIt
-        has ``lambda = 2 ridge``.
+        class, 0 for Wasserstein. Larger values trade discrepancy for effective sample
+        size; R's WeightIt has ``lambda = 2 ridge``.
     between_arms : bool, default=True
         ATE only: also balance the arms against one another in one joint problem.
     moments : {0, 1, 2}, default=0

@@ -11,13 +11,14 @@ from causalweights._typing import FloatArray
 from causalweights._validation import check_same_rows, check_sample_weight
 from causalweights.balancing._blocks import BlockDesign, LocalBlocks
 from causalweights.balancing._blocks_fit import fit_blocks
-from causalweights.balancing._discriminators import function_class
+from causalweights.balancing._discriminators import function_class, is_wasserstein
 from causalweights.balancing._goal import Goal
 from causalweights.balancing._mmd_fit import BalancingFit, fit_exactly
 from causalweights.balancing._moment_constraints import MomentConstraints, fit_moments
 from causalweights.balancing._parametric_fit import TRAINED, fit_parametric
 from causalweights.balancing._supremum_fit import fit_supremum
 from causalweights.balancing._variance_fit import fit_variance
+from causalweights.balancing._wasserstein_fit import fit_wasserstein
 from causalweights.balancing._weighter import Design
 
 
@@ -41,7 +42,15 @@ def fit_balance(balancer: Any, design: Design, goal: Goal | None) -> BalancingFi
             "ask for some by moments, interactions or quantiles, with rows in memory "
             "and solver='auto'."
         )
-    if constrained and (blocks or classes is not None):
+    transport = not parametric and is_wasserstein(balancer.discriminator)
+    if transport:
+        _refuse_with_class(balancer, joint, blocks)
+        if balancer.min_weight > 0 or balancer.max_weight is not None:
+            raise ValueError(
+                "discriminator='wasserstein' takes no bounds on the weights: a ridge "
+                "spreads them."
+            )
+    if constrained and (blocks or transport or classes is not None):
         raise ValueError(
             "moments, interactions and quantiles constrain the exact program of a "
             "kernel or the energy distance: pass one of these as discriminator, rows "
@@ -63,6 +72,8 @@ def fit_balance(balancer: Any, design: Design, goal: Goal | None) -> BalancingFi
         goal = Goal.within(points, design.target_masses())
     if parametric:
         return fit_parametric(balancer, design, points, goal)
+    if transport:
+        return fit_wasserstein(balancer, design, points, goal)
     if classes is not None:
         return fit_supremum(balancer, design, points, goal, classes)
     moments = _constraints(balancer, design, points, goal) if constrained else None
@@ -156,6 +167,6 @@ def _refuse_with_class(balancer: Any, joint: bool, blocks: bool) -> None:
         )
     if blocks or balancer.solver != "auto":
         raise ValueError(
-            f"{name} is solved by cutting planes with all rows in memory: pass an "
-            "array and solver='auto'."
+            f"{name} is solved by a method of its own with all rows in memory: "
+            "pass an array and solver='auto'."
         )

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from causalweights._typing import FloatArray
 from causalweights.balancing._blocks_input import refuse_dask
-from causalweights.balancing._discriminators import default_ridge
+from causalweights.balancing._discriminators import default_ridge, is_wasserstein
 from causalweights.balancing._parametric_fit import LogLinearDual
 from causalweights.balancing._weighter import _BaseWeighter
 from causalweights.discrepancy import supremum
@@ -22,6 +22,8 @@ def _has_dual(balancer: Any) -> bool:
         return True
     if balancer.solver == "adam":
         raise AttributeError("trained weights of single rows say nothing of new ones.")
+    if is_wasserstein(balancer.discriminator):
+        raise AttributeError("Wasserstein weights say nothing of new rows.")
     if default_ridge(balancer.ridge, balancer.discriminator) > 0:
         return True
     raise AttributeError(

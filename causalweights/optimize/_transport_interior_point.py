@@ -25,6 +25,9 @@ MAX_STEPS = 100
 # different size bring the products p s into line first, and where rounding is reached.
 FAR_STALL, NEAR_STALL, NEAR = 30, 4, 1e-8
 STEP_TO_BOUNDARY, SHORTEST_STEP = 0.995, 1e-8
+# Smaller target masses, in units of their mean, are raised to this until the end: of
+# products p s that start too far apart no step makes progress.
+SMALLEST_MASS = 1e-10
 # Share of the first objective below which the gap is rounding whatever is left of it.
 NOTHING_LEFT = 1e-16
 # From this share of all pairs on dense products are faster than sparse ones.
@@ -90,7 +93,8 @@ def interior_point(
     Ends where the gap is at most `accuracy` times the objective or falls no more; the
     masses are feasible whichever it is.
     """
-    now = _start(arcs, t, penalty)
+    masses = np.maximum(t, SMALLEST_MASS * t.mean())
+    now = _start(arcs, masses, penalty)
     system = NewtonSystem(arcs, penalty)
     best_gap, best, best_step, first, step = np.inf, now, 0, 0.0, 0
     for step in range(min(MAX_STEPS, max_steps) + 1):
@@ -107,7 +111,7 @@ def interior_point(
         if not np.isfinite(gap) or step > best_step + patience:
             break
         try:
-            following = _advance(arcs, t, system, now, mismatch)
+            following = _advance(arcs, masses, system, now, mismatch)
         except LinAlgError:
             break
         if following is None:
