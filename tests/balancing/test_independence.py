@@ -1,5 +1,6 @@
 """Independence weights: the program, its optimum, what they are for."""
 
+import cvxpy as cp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -54,7 +55,6 @@ def test_what_is_reported_is_what_it_says():
 
 @pytest.mark.parametrize("adjusted", [True, False])
 def test_no_other_weights_do_better(adjusted):
-    cp = pytest.importorskip("cvxpy")
     X, dose, _ = draw(1, 60)
     fit = IndependenceBalancer(dimension_adjusted=adjusted, max_weight=4.0)
     fit.fit(X, dose)

@@ -1,5 +1,6 @@
 """Moment constraints of IPMBalancer: met, optimal, refused by name."""
 
+import cvxpy as cp
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,7 +46,6 @@ def test_exact_moments_are_met(estimand, between_arms, data):
 
 
 def test_weights_are_the_best_that_meet_them(data):
-    cp = pytest.importorskip("cvxpy")
     X, a = data
     tol = 0.005
     fit = IPMBalancer(estimand="att", moments=1, moment_tol=tol, ridge=0.05).fit(X, a)
@@ -91,7 +91,6 @@ def test_a_large_ridge_leaves_the_least_variance_that_meets_them(data):
 
 @pytest.mark.parametrize("tol", [0.0, 0.05])
 def test_stable_balancing_weights_equal_a_quadratic_program(tol, data):
-    cp = pytest.importorskip("cvxpy")
     X, a = data
     fit = IPMBalancer(
         estimand="ate", discriminator=None, moments=2, moment_tol=tol, max_weight=5.0

@@ -1,5 +1,6 @@
 """IPMBalancer on suprema: optimality, certificates, invariances and refusals."""
 
+import cvxpy as cp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -61,7 +62,6 @@ def test_no_other_weights_do_better_than_the_bound(cls, data):
 
 
 def test_half_spaces_match_a_linear_program(data):
-    cp = pytest.importorskip("cvxpy")
     X, a = data
     fit = IPMBalancer(estimand="att", discriminator=HalfSpaces(), ridge=0.0)
     fit.fit(X, a)

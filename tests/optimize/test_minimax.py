@@ -1,5 +1,6 @@
 """The minimax program against cvxpy, in closed form, and its own certificate."""
 
+import cvxpy as cp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -18,7 +19,6 @@ def objective(w, F, h, ridge):
 
 @pytest.mark.parametrize("seed", range(16))
 def test_minimum_equals_a_conic_program(seed):
-    cp = pytest.importorskip("cvxpy")
     rng = np.random.default_rng([seed, 1])
     n, J = int(rng.integers(2, 150)), int(rng.integers(1, 60))
     F, h, _ = draw(n, J, seed)
