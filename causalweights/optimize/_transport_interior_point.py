@@ -30,6 +30,9 @@ STEP_TO_BOUNDARY, SHORTEST_STEP = 0.995, 1e-8
 SMALLEST_MASS = 1e-10
 # Share of the first objective below which the gap is rounding whatever is left of it.
 NOTHING_LEFT = 1e-16
+# Shares added to the diagonal where rounding takes definiteness away: a ridge far above
+# the distances leaves it to entries 1e15 times smaller than the largest.
+BOOSTS = (0.0, 1e-14, 1e-12, 1e-10)
 # From this share of all pairs on dense products are faster than sparse ones.
 DENSE_SHARE = 0.1
 
@@ -190,8 +193,16 @@ class NewtonSystem:
             reduced = scaled @ self.coupling.T
             diagonal = self.rows
         reduced = -reduced if self.is_dense else -reduced.toarray()
-        reduced[np.diag_indices(len(diagonal))] += diagonal
-        self.factor = cho_factor(reduced, overwrite_a=True, check_finite=False)
+        at = np.diag_indices(len(diagonal))
+        reduced[at] += diagonal
+        for boost in BOOSTS:
+            reduced[at] += boost * diagonal
+            try:
+                self.factor = cho_factor(reduced, check_finite=False)
+                return
+            except LinAlgError:
+                continue
+        raise LinAlgError("not positive definite")
 
     def direction(
         self,
