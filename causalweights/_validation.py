@@ -84,6 +84,14 @@ def check_covariates(
         raise kind(f"{str(error).splitlines()[0]}\n{advice}") from error
 
 
+def covariate_names(estimator: Any) -> list[str]:
+    """Return the names of the columns that an estimator was fitted on, or numbers."""
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        names = [f"column {j}" for j in range(estimator.n_features_in_)]
+    return [str(name) for name in names]
+
+
 def check_estimand(estimand: str, allowed: Iterable[str] = ESTIMANDS) -> str:
     """Return the estimand in lower case, or raise a ValueError that lists them."""
     allowed = tuple(allowed)

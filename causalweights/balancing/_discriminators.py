@@ -68,19 +68,18 @@ def is_wasserstein(discriminator: Any) -> bool:
     return isinstance(discriminator, str) and discriminator == "wasserstein"
 
 
-def default_ridge(
-    ridge: str | float, discriminator: str | Kernel | FunctionClass
-) -> float:
-    """Return the number behind ``ridge="auto"``: 1e-2, or 0.1 for a supremum.
+def default_ridge(balancer: Any) -> float:
+    """Return a balancer's ridge, or the number behind ``"auto"``: 1e-2, mostly.
 
     On the masses' scale (sum one) and for kernels of diagonal about one, 1e-2 caps the
     loss of effective sample size at little cost in discrepancy. A supremum is not
-    squared, so its scale is larger. Wasserstein weights are nearest neighbours: 0.
+    squared, so its scale is larger: 0.1. Wasserstein weights are nearest neighbours,
+    and Adam's epochs take the ridge's place: 0.
     """
-    if ridge != "auto":
-        return float(ridge)
-    if discriminator is None:  # its scale does not matter
-        return 1.0
-    if is_wasserstein(discriminator):
+    if balancer.ridge != "auto":
+        return float(balancer.ridge)
+    if balancer.solver == "adam" or is_wasserstein(balancer.discriminator):
         return 0.0
-    return 1e-2 if function_class(discriminator) is None else 0.1
+    if balancer.discriminator is None:  # its scale does not matter
+        return 1.0
+    return 1e-2 if function_class(balancer.discriminator) is None else 0.1

@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from causalweights._typing import FloatArray
-from causalweights._validation import check_same_rows
+from causalweights._validation import check_same_rows, covariate_names
 from causalweights.balancing._entropy_dual import (
     DualSolution,
     covariance,
@@ -234,13 +234,11 @@ class EntropyBalancer(_BaseWeighter):
         return self
 
     def _weigh(self, design: Design, base: FloatArray | None = None) -> FloatArray:
-        names = getattr(self, "feature_names_in_", None)
-        if names is None:
-            names = [f"column {j}" for j in range(design.X.shape[1])]
+        names = covariate_names(self)
         features = fit_features(
             design.Z,
             design.sample_weight,
-            [str(names[j]) for j in design.scaling.kept],
+            [names[j] for j in design.scaling.kept],
             moments=self.moments,
             interactions=self.interactions,
         )

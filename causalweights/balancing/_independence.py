@@ -23,9 +23,10 @@ from causalweights._validation import (
     check_covariates,
     check_same_rows,
     check_sample_weight,
+    covariate_names,
     warn_constant,
 )
-from causalweights.balancing._weighter import unchanged_on_error
+from causalweights.balancing._weighter import concentration, unchanged_on_error
 from causalweights.optimize import SimplexQPResult, simplex_qp
 
 
@@ -179,7 +180,8 @@ class IndependenceBalancer(BaseEstimator):
     ) -> None:
         scaling = fit_scaling(X, weight)
         if len(scaling.constant):
-            warn_constant([self._name(j) for j in scaling.constant])
+            names = covariate_names(self)
+            warn_constant([names[j] for j in scaling.constant])
         Z = scaling.transform(X)
         A = fit_scaling(dose, weight).transform(dose)
         base = weight / weight.sum()
@@ -234,10 +236,6 @@ class IndependenceBalancer(BaseEstimator):
             **options,
         )
 
-    def _name(self, j: int) -> str:
-        names = getattr(self, "feature_names_in_", None)
-        return f"column {j}" if names is None else str(names[j])
-
     def _warn(self, masses: FloatArray) -> None:
         if not self.converged_:
             warnings.warn(
@@ -246,11 +244,10 @@ class IndependenceBalancer(BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=5,
             )
-        if len(masses) > 10 and (1 / (masses @ masses) < 10 or masses.max() > 0.2):
+        found = concentration(masses)
+        if found is not None:
             warnings.warn(
-                "the weights rest on few rows: effective sample size "
-                f"{1 / (masses @ masses):.1f} of {len(masses)}, largest share "
-                f"{masses.max():.2f}. A larger ridge spreads the weights.",
+                f"the weights {found}. A larger ridge spreads the weights.",
                 UserWarning,
                 stacklevel=5,
             )

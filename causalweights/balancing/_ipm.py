@@ -310,9 +310,7 @@ class IPMBalancer(_WeighsNewRows):
         return dask_design(self, X, treatment, sample_weight)
 
     def _weigh(self, design: Design) -> FloatArray:
-        self.ridge_ = default_ridge(self.ridge, self.discriminator)
-        if self.solver == "adam" and self.ridge == "auto":
-            self.ridge_ = 0.0
+        self.ridge_ = default_ridge(self)
         self._goal = outside_goal(self, design)
         fit = fit_balance(self, design, self._goal)
         self._report(fit)

@@ -8,7 +8,11 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from causalweights._typing import FloatArray
-from causalweights._validation import check_same_rows, check_sample_weight
+from causalweights._validation import (
+    check_same_rows,
+    check_sample_weight,
+    covariate_names,
+)
 from causalweights.balancing._blocks import BlockDesign, LocalBlocks
 from causalweights.balancing._blocks_fit import fit_blocks
 from causalweights.balancing._discriminators import function_class, is_wasserstein
@@ -103,14 +107,12 @@ def outside_goal(balancer: Any, design: Design) -> Goal | None:
 def _constraints(
     balancer: Any, design: Design, points: FloatArray, goal: Goal
 ) -> MomentConstraints | None:
-    names = getattr(balancer, "feature_names_in_", None)
-    if names is None:
-        names = [f"column {j}" for j in range(balancer.n_features_in_)]
+    names = covariate_names(balancer)
     return fit_moments(
         points,
         design.sample_weight,
         goal,
-        [str(names[j]) for j in design.scaling.kept],
+        [names[j] for j in design.scaling.kept],
         moments=balancer.moments,
         interactions=balancer.interactions,
         quantiles=balancer.quantiles,

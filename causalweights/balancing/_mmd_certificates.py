@@ -29,6 +29,25 @@ class Solved(Protocol):
     def solver(self) -> str: ...
 
 
+def arm_report(
+    result: Solved,
+    discrepancy: float,
+    discrepancy_before: float,
+    objective: float,
+    gap: float,
+) -> dict[str, Any]:
+    """Return what `IPMBalancer` says of one arm (or of all), by attribute."""
+    return {
+        "discrepancy": discrepancy,
+        "discrepancy_before": discrepancy_before,
+        "objective": objective,
+        "gap": gap,
+        "relative_gap": result.relative_gap,
+        "n_iter": result.n_iter,
+        "solver": result.solver,
+    }
+
+
 def ridge_penalty(
     ridge: float, sample_weight: FloatArray, codes: np.ndarray, weight_type: str
 ) -> FloatArray:
@@ -90,15 +109,8 @@ def certify(
     for a, result in results.items():
         now, then = table.criterion(a)
         cost = float(spread.sum() if a is None else spread[a])
-        by_arm[None if a is None else arms.label(a)] = {
-            "discrepancy": now,
-            "discrepancy_before": then,
-            "objective": now + cost,
-            "gap": 2 * result.gap,
-            "relative_gap": result.relative_gap,
-            "n_iter": result.n_iter,
-            "solver": result.solver,
-        }
+        label = None if a is None else arms.label(a)
+        by_arm[label] = arm_report(result, now, then, now + cost, 2 * result.gap)
     return table.pairs(), by_arm
 
 

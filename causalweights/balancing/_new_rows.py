@@ -24,7 +24,7 @@ def _has_dual(balancer: Any) -> bool:
         raise AttributeError("trained weights of single rows say nothing of new ones.")
     if is_wasserstein(balancer.discriminator):
         raise AttributeError("Wasserstein weights say nothing of new rows.")
-    if default_ridge(balancer.ridge, balancer.discriminator) > 0:
+    if default_ridge(balancer) > 0:
         return True
     raise AttributeError(
         "weights of new rows need ridge > 0: without the penalty the dual solution "

@@ -14,6 +14,7 @@ from causalweights.balancing._discriminators import resolve_discriminator
 from causalweights.balancing._goal import Goal, Pooled
 from causalweights.balancing._log_linear import fit_log_linear, log_linear_weights
 from causalweights.balancing._mmd_certificates import (
+    arm_report,
     certify,
     dual_coefficients,
     ridge_penalty,
@@ -21,6 +22,7 @@ from causalweights.balancing._mmd_certificates import (
 from causalweights.balancing._mmd_fit import BalancingFit, KernelDual
 from causalweights.balancing._weighter import Design
 from causalweights.kernels import Kernel
+from causalweights.optimize import frank_wolfe_gap
 
 # What the authors' algorithm calls the classes that it trains against.
 TRAINED = {"gaussian": "mmd", "sigmoid": "sigmoid", "wasserstein": "wasserstein"}
@@ -117,7 +119,7 @@ def fit_parametric(
     pairs, by_arm, witness = {}, {}, None
     if kernel is None:
         for a, r in solved.items():
-            by_arm[arms.label(a)] = _report(r)
+            by_arm[arms.label(a)] = arm_report(r, r.found, r.before, r.found, r.gap)
             pairs[arms.label(a), "target"] = r.found
     else:
         pooled = Pooled.of(Z, arms, goal)
@@ -227,19 +229,7 @@ def _gap(
     both = np.column_stack([masses, base])
     products = operator.matvec(both) + penalty[:, None] * both
     gradient = products[:, 0] - q
-    gap = float(masses @ gradient - gradient.min())
+    gap = frank_wolfe_gap(gradient, masses)
     values = 0.5 * np.einsum("ij,ij->j", both, products) - q @ both
     gain = float(values[1] - values[0])
     return gap, gap / gain if gain > 0 else np.inf
-
-
-def _report(result: _Solved) -> dict[str, Any]:
-    return {
-        "discrepancy": result.found,
-        "discrepancy_before": result.before,
-        "objective": result.found,
-        "gap": result.gap,
-        "relative_gap": result.relative_gap,
-        "n_iter": result.n_iter,
-        "solver": result.solver,
-    }

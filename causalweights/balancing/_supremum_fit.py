@@ -10,11 +10,11 @@ from sklearn.utils import check_random_state
 
 from causalweights._typing import FloatArray
 from causalweights.balancing._goal import Goal, Pooled
-from causalweights.balancing._mmd_certificates import ridge_penalty
+from causalweights.balancing._mmd_certificates import arm_report, ridge_penalty
 from causalweights.balancing._mmd_fit import BalancingFit, mass_bounds
 from causalweights.balancing._weighter import Design
 from causalweights.discrepancy import FunctionClass, SourceOracle
-from causalweights.optimize import SupremumResult, simplex_supremum
+from causalweights.optimize import simplex_supremum
 
 # Relative gap at which a class that is searched ends its rounds: it is no closer.
 CUT_TOL = 1e-4
@@ -97,19 +97,10 @@ def fit_supremum(
         np.stack([r.witness for r in results.values()]),
         np.array(signs),
     )
-    by_arm = {arms.label(a): _report(r) for a, r in results.items()}
+    by_arm = {
+        arms.label(a): arm_report(r, r.supremum, r.supremum_before, r.value, r.gap)
+        for a, r in results.items()
+    }
     pairs = {(label, "target"): row["discrepancy"] for label, row in by_arm.items()}
     converged = all(r.converged for r in results.values())
     return BalancingFit(masses, None, pairs, by_arm, converged, dual, resolved)
-
-
-def _report(result: SupremumResult) -> dict[str, Any]:
-    return {
-        "discrepancy": result.supremum,
-        "discrepancy_before": result.supremum_before,
-        "objective": result.value,
-        "gap": result.gap,
-        "relative_gap": result.relative_gap,
-        "n_iter": result.n_iter,
-        "solver": "cutting_planes",
-    }

@@ -9,7 +9,7 @@ import numpy as np
 
 from causalweights._typing import FloatArray
 from causalweights.balancing._goal import Goal
-from causalweights.balancing._mmd_certificates import ridge_penalty
+from causalweights.balancing._mmd_certificates import arm_report, ridge_penalty
 from causalweights.balancing._mmd_fit import BalancingFit, mass_bounds
 from causalweights.balancing._moment_constraints import (
     MomentConstraints,
@@ -76,15 +76,12 @@ def fit_variance(
                 **constraints_on(moments, Z[mine]),
             )
         masses[mine] = result.weights
-        by_arm[arms.label(a)] = {
-            "discrepancy": float(np.abs(result.weights @ F[mine]).max()),
-            "discrepancy_before": float(np.abs(base[mine] @ F[mine]).max()),
-            "objective": 2 * result.value,
-            "gap": 2 * result.gap,
-            "relative_gap": result.relative_gap,
-            "n_iter": result.n_iter,
-            "solver": result.solver,
-        }
+        now, then = (
+            float(np.abs(w @ F[mine]).max()) for w in (result.weights, base[mine])
+        )
+        by_arm[arms.label(a)] = arm_report(
+            result, now, then, 2 * result.value, 2 * result.gap
+        )
         assert result.moment_multipliers is not None
         prices.append(result.moment_multipliers[0])
         levels.append(float(result.multipliers[0]))

@@ -9,7 +9,7 @@ import numpy as np
 
 from causalweights._typing import FloatArray
 from causalweights.balancing._goal import Goal
-from causalweights.balancing._mmd_certificates import ridge_penalty
+from causalweights.balancing._mmd_certificates import arm_report, ridge_penalty
 from causalweights.balancing._mmd_fit import BalancingFit
 from causalweights.balancing._weighter import Design
 from causalweights.discrepancy import wasserstein_distance
@@ -52,15 +52,9 @@ def fit_wasserstein(
         before = wasserstein_distance(
             Z[mine], goal.rows, x_weights=base[mine], y_weights=goal.masses
         )
-        by_arm[arms.label(a)] = {
-            "discrepancy": result.transport_cost,
-            "discrepancy_before": before,
-            "objective": result.value,
-            "gap": result.gap,
-            "relative_gap": result.relative_gap,
-            "n_iter": result.n_iter,
-            "solver": result.solver,
-        }
+        by_arm[arms.label(a)] = arm_report(
+            result, result.transport_cost, before, result.value, result.gap
+        )
         converged = converged and result.converged
     pairs = {(k, "target"): float(row["discrepancy"]) for k, row in by_arm.items()}
     dual = NoDual(np.zeros(len(by_arm)))

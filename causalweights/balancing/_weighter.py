@@ -24,6 +24,7 @@ from causalweights._validation import (
     check_same_rows,
     check_sample_weight,
     check_treatment,
+    covariate_names,
     focal_arm,
     warn_constant,
 )
@@ -103,16 +104,25 @@ def warn_concentration(
 ) -> None:
     """Warn where a weighted arm rests on a few rows."""
     for a in design.weighted_arms():
-        own = masses[design.arms.codes == a]
-        size, largest = 1 / np.sum(own**2), own.max()
-        if len(own) > 10 and (size < 10 or largest > 0.2):
+        found = concentration(masses[design.arms.codes == a])
+        if found is not None:
             warnings.warn(
-                f"the weights of arm {design.arms.label(a)!r} rest on few rows: "
-                f"effective sample size {size:.1f} of {len(own)}, largest share "
-                f"{largest:.2f}. Check overlap; {advice}.",
+                f"the weights of arm {design.arms.label(a)!r} {found}. Check overlap; "
+                f"{advice}.",
                 UserWarning,
                 stacklevel=5,
             )
+
+
+def concentration(masses: FloatArray) -> str | None:
+    """Return how masses of sum one rest on few rows, None where they do not."""
+    size, largest = 1 / np.sum(masses**2), masses.max()
+    if len(masses) <= 10 or (size >= 10 and largest <= 0.2):
+        return None
+    return (
+        f"rest on few rows: effective sample size {size:.1f} of {len(masses)}, largest "
+        f"share {largest:.2f}"
+    )
 
 
 def _weighs_new_rows(weighter: Any) -> bool:
@@ -162,10 +172,8 @@ class _BaseWeighter(BaseEstimator):
         else:
             design = self._row_design(X, treatment, sample_weight, scaling)
         if scaling is None and len(design.scaling.constant):
-            names = getattr(self, "feature_names_in_", None)
-            if names is None:
-                names = [f"column {j}" for j in range(self.n_features_in_)]
-            warn_constant([str(names[j]) for j in design.scaling.constant])
+            names = covariate_names(self)
+            warn_constant([names[j] for j in design.scaling.constant])
         return design
 
     def _row_design(

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from causalweights._typing import FloatArray
-from causalweights.discrepancy._mmd import _points, _shares
+from causalweights.discrepancy._mmd import two_samples
 
 # Times as many starts where the value of a supremum is what is wanted.
 THOROUGH = 10
@@ -110,17 +110,8 @@ def supremum(
     >>> supremum(HalfSpaces(), [[0.0], [1.0]], [[0.0], [0.0], [1.0], [3.0]]).value
     0.25
     """
-    X, Y = _points(X, "X"), _points(Y, "Y")
-    if X.shape[1] != Y.shape[1]:
-        raise ValueError(
-            f"X has {X.shape[1]} columns and Y has {Y.shape[1]}: both samples must "
-            "hold the same covariates."
-        )
+    X, Y, a, b = two_samples(X, Y, x_weights, y_weights)
     Z = np.vstack([X, Y]).astype(np.float64)
-    a, b = (
-        _shares(x_weights, len(X), "x_weights"),
-        _shares(y_weights, len(Y), "y_weights"),
-    )
     rng = check_random_state(random_state)
     resolved = function_class.resolve(Z, rng)
     measure = np.concatenate([a, -b])

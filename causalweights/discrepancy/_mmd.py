@@ -73,14 +73,7 @@ def squared_mmd(
     >>> squared_mmd(Linear(), X, Y, x_weights=[1, 3])
     2.25
     """
-    X, Y = _points(X, "X"), _points(Y, "Y")
-    if X.shape[1] != Y.shape[1]:
-        raise ValueError(
-            f"X has {X.shape[1]} columns and Y has {Y.shape[1]}: both samples must "
-            "hold the same covariates."
-        )
-    a = _shares(x_weights, len(X), "x_weights")
-    b = _shares(y_weights, len(Y), "y_weights")
+    X, Y, a, b = two_samples(X, Y, x_weights, y_weights)
     kernel = kernel.resolve(np.vstack([X, Y]))
     X, a = X[a > 0], a[a > 0]
     Y, b = Y[b > 0], b[b > 0]
@@ -215,6 +208,24 @@ def squares_of(shares: FloatArray, products: FloatArray, dtype: Any) -> FloatArr
     squares = _without_rounding(size - 2 * inner, size, np.dtype(dtype))
     np.fill_diagonal(squares, 0.0)
     return squares
+
+
+def two_samples(
+    X: ArrayLike,
+    Y: ArrayLike,
+    x_weights: ArrayLike | None,
+    y_weights: ArrayLike | None,
+) -> tuple[np.ndarray, np.ndarray, FloatArray, FloatArray]:
+    """Return two finite samples of the same columns and their shares of sum one."""
+    X, Y = _points(X, "X"), _points(Y, "Y")
+    if X.shape[1] != Y.shape[1]:
+        raise ValueError(
+            f"X has {X.shape[1]} columns and Y has {Y.shape[1]}: both samples must "
+            "hold the same covariates."
+        )
+    a = _shares(x_weights, len(X), "x_weights")
+    b = _shares(y_weights, len(Y), "y_weights")
+    return X, Y, a, b
 
 
 def _points(X: ArrayLike, name: str) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from causalweights.discrepancy._mmd import _points, _shares
+from causalweights.discrepancy._mmd import two_samples
 from causalweights.optimize._network_transport import network_transport
 
 
@@ -71,16 +71,9 @@ def wasserstein_distance(
     >>> wasserstein_distance([[0.0], [1.0]], [[1.0]], x_weights=[1, 3])
     0.25
     """
-    X = np.asarray(_points(X, "X"), dtype=np.float64)
-    Y = np.asarray(_points(Y, "Y"), dtype=np.float64)
-    if X.shape[1] != Y.shape[1]:
-        raise ValueError(
-            f"X has {X.shape[1]} columns and Y has {Y.shape[1]}: both samples must "
-            "hold the same covariates."
-        )
-    a = _shares(x_weights, len(X), "x_weights")
-    b = _shares(y_weights, len(Y), "y_weights")
-    points, position = np.unique(np.vstack([X, Y]), axis=0, return_inverse=True)
+    X, Y, a, b = two_samples(X, Y, x_weights, y_weights)
+    rows = np.vstack([X, Y]).astype(np.float64)
+    points, position = np.unique(rows, axis=0, return_inverse=True)
     signed = np.concatenate([a, -b])
     excess = np.bincount(position.ravel(), weights=signed, minlength=len(points))
     if X.shape[1] == 1:

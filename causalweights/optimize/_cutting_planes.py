@@ -83,6 +83,8 @@ class SupremumResult:
     n_iter : int
         Rounds.
     converged : bool
+    solver : str
+        ``"cutting_planes"``.
     """
 
     weights: FloatArray
@@ -98,6 +100,7 @@ class SupremumResult:
     witness: FloatArray
     n_iter: int
     converged: bool
+    solver: str = "cutting_planes"
 
 
 def simplex_supremum(
@@ -187,7 +190,8 @@ class _Rounds:
         self.parameters = np.vstack([found, start])
         self.F, self.h = oracle.values(self.parameters)
         self.idle = np.zeros(len(self.parameters), np.intp)
-        self.supremum_before = self._largest(uniform, found)[0]
+        k = len(found)
+        self.supremum_before = _largest(uniform, self.F[:, :k], self.h[:k])[0]
         self.at_start = self.supremum_before + 0.5 * float(uniform @ (ridge * uniform))
         self.bound, self.upper, self.relative = -np.inf, np.inf, np.inf
         self.best: tuple[FloatArray, float, FloatArray] = (uniform, 0.0, found[0])
@@ -204,41 +208,38 @@ class _Rounds:
         priced = np.abs(master.prices) > 1e-9
         near = self.parameters[priced]
         found = self.oracle.search(master.weights, near)
-        largest, witness = self._largest(master.weights, found)
+        F, h = self.oracle.values(found)
+        largest, worst = _largest(master.weights, F, h)
         if not self.oracle.exact and self._closes(master, largest):
             found = self.oracle.search(master.weights, near, thorough=True)
-            largest, witness = self._largest(master.weights, found)
+            F, h = self.oracle.values(found)
+            largest, worst = _largest(master.weights, F, h)
+        witness = found[worst]
         if master.largest > largest:  # a known function is worse than what was found
-            known = np.abs(master.weights @ self.F - self.h)
-            largest, witness = master.largest, self.parameters[np.argmax(known)]
+            largest, worst = _largest(master.weights, self.F, self.h)
+            witness = self.parameters[worst]
         value = largest + master.value - master.largest
         if value < self.upper:
             self.upper, self.best = value, (master.weights, largest, witness)
             self.master, self.held = master, (self.parameters, priced)
         gap = max(0.0, self.upper - self.bound)
         self.relative = relative_gap(gap, self.at_start - self.upper, self.floor)
-        self._keep(priced, found)
+        self._keep(priced, found, F, h)
 
     def _closes(self, master: MinimaxResult, largest: float) -> bool:
         """Tell whether a supremum would end the rounds."""
         gap = largest + master.value - master.largest - self.bound
         return gap <= 2.0 * self.tol * (self.at_start - self.bound)
 
-    def _largest(
-        self, weights: FloatArray, parameters: FloatArray
-    ) -> tuple[float, FloatArray]:
-        values, means = self.oracle.values(parameters)
-        differences = np.abs(weights @ values - means)
-        worst = int(np.argmax(differences))
-        return float(differences[worst]), parameters[worst]
-
-    def _keep(self, priced: np.ndarray, found: FloatArray) -> None:
+    def _keep(
+        self, priced: np.ndarray, found: FloatArray, F: FloatArray, h: FloatArray
+    ) -> None:
+        """Add the functions found, with their values; drop what is long idle."""
         self.idle = np.where(priced, 0, self.idle + 1)
         kept = self.idle < IDLE_ROUNDS
-        values, means = self.oracle.values(found)
         self.parameters = np.vstack([self.parameters[kept], found])
-        self.F = np.column_stack([self.F[:, kept], values])
-        self.h = np.append(self.h[kept], means)
+        self.F = np.column_stack([self.F[:, kept], F])
+        self.h = np.append(self.h[kept], h)
         self.idle = np.append(self.idle[kept], np.zeros(len(found), np.intp))
 
     def result(self, n_iter: int) -> SupremumResult:
@@ -261,6 +262,13 @@ class _Rounds:
             n_iter=n_iter,
             converged=self.relative <= self.tol,
         )
+
+
+def _largest(weights: FloatArray, F: FloatArray, h: FloatArray) -> tuple[float, int]:
+    """Return the largest difference of means, and which function has it."""
+    differences = np.abs(weights @ F - h)
+    worst = int(np.argmax(differences))
+    return float(differences[worst]), worst
 
 
 def _share(low: FloatArray, high: FloatArray) -> float:
