@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
 
+from causalweights._numba import _ridge_climb
 from causalweights._typing import FloatArray
 
 # Random functions that start the cutting planes, and that a search looks at.
@@ -33,6 +33,7 @@ class _RidgeFunctions:
     radius: float | None = None
 
     exact = False
+    _code = -1
 
     def __post_init__(self) -> None:
         if not self.bound > 0:
@@ -73,7 +74,7 @@ class _RidgeFunctions:
         sizes = np.abs(measure @ self.evaluate(Z, candidates))
         polished = POLISHED * min(effort, POLISHED_EFFORT)
         best = candidates[np.argsort(-sizes, kind="stable")[:polished]]
-        climbed = np.stack([self._climb(Z, measure, p) for p in best])
+        climbed = self._climb(Z, measure, best)
         sizes = np.abs(measure @ self.evaluate(Z, climbed))
         order = np.argsort(-sizes, kind="stable")
         return _distinct(climbed[order])[:RETURNED]
@@ -84,51 +85,35 @@ class _RidgeFunctions:
         return self._random(Z.shape[1], k, rng)
 
     def _climb(
-        self, Z: FloatArray, measure: FloatArray, start: FloatArray
+        self, Z: FloatArray, measure: FloatArray, starts: FloatArray
     ) -> FloatArray:
-        """Return a local maximum of the difference, by L-BFGS in free coordinates.
+        """Return local maxima of the difference, one a start and never below it.
 
-        theta = bound u / sqrt(1 + |u|^2) and b = bound radius tanh(v) reach the whole
-        interior of the constraints.
+        In free coordinates u, v: theta = bound u / sqrt(1 + |u|^2) and
+        b = bound radius tanh(v) reach the whole interior of the constraints.
         """
         assert self.radius is not None
         edge = self.bound * self.radius
-        sign = np.sign(measure @ self.evaluate(Z, start[None]))[0] or 1.0
-
-        def parameters(free: FloatArray) -> FloatArray:
-            scale = np.sqrt(1.0 + free[:-1] @ free[:-1])
-            return np.append(self.bound * free[:-1] / scale, edge * np.tanh(free[-1]))
-
-        def loss(free: FloatArray) -> tuple[float, FloatArray]:
-            p, scale = parameters(free), np.sqrt(1.0 + free[:-1] @ free[:-1])
-            eta = Z @ p[:-1] + p[-1]
-            slope = measure * self._slope(eta)
-            g = slope @ Z
-            u = free[:-1] / scale
-            theta = self.bound / scale * (g - u * (u @ g))
-            b = edge * (1.0 - np.tanh(free[-1]) ** 2) * slope.sum()
-            value = float(measure @ self._link(eta))
-            return -sign * value, -sign * np.append(theta, b)
-
-        inside = start[:-1] / self.bound
-        inside *= min(1.0, 0.99 / max(float(np.linalg.norm(inside)), 1e-300))
-        u = inside / np.sqrt(1.0 - inside @ inside)
-        v = np.arctanh(np.clip(start[-1] / edge, -0.99, 0.99))
-        options = {"maxiter": CLIMB_STEPS, "ftol": 1e-12, "gtol": 1e-10}
-        found = minimize(
-            loss, np.append(u, v), jac=True, method="L-BFGS-B", options=options
+        before = measure @ self.evaluate(Z, starts)
+        inside = starts[:, :-1] / self.bound
+        lengths = np.linalg.norm(inside, axis=1, keepdims=True)
+        inside *= np.minimum(1.0, 0.99 / np.maximum(lengths, TINY))
+        u = inside / np.sqrt(1.0 - np.sum(inside**2, axis=1, keepdims=True))
+        v = np.arctanh(np.clip(starts[:, -1] / edge, -0.99, 0.99))
+        ends = _ridge_climb.climb(
+            np.ascontiguousarray(Z.T), measure, np.column_stack([u, v]),
+            np.where(before < 0, -1.0, 1.0), self.bound, edge, self._code, CLIMB_STEPS,
+        )  # fmt: skip
+        scale = np.sqrt(1.0 + np.sum(ends[:, :-1] ** 2, axis=1, keepdims=True))
+        ends = np.column_stack(
+            [self.bound * ends[:, :-1] / scale, edge * np.tanh(ends[:, -1])]
         )
-        end = parameters(found.x)
-        pair = np.abs(measure @ self.evaluate(Z, np.stack([start, end])))
-        return end if pair[1] >= pair[0] else start
+        after = measure @ self.evaluate(Z, ends)
+        return np.where((np.abs(after) >= np.abs(before))[:, None], ends, starts)
 
     @staticmethod
     def _link(eta: FloatArray) -> FloatArray:
         raise TypeError("a class of ridge functions defines its link.")
-
-    @staticmethod
-    def _slope(eta: FloatArray) -> FloatArray:
-        raise TypeError("a class of ridge functions defines its slope.")
 
 
 def _distinct(parameters: FloatArray) -> FloatArray:
@@ -162,14 +147,11 @@ class Sigmoid(_RidgeFunctions):
     0.231
     """
 
+    _code = _ridge_climb.SIGMOID
+
     @staticmethod
     def _link(eta: FloatArray) -> FloatArray:
         return expit(eta)
-
-    @staticmethod
-    def _slope(eta: FloatArray) -> FloatArray:
-        value = expit(eta)
-        return value * (1.0 - value)
 
 
 @dataclass(frozen=True)
@@ -189,13 +171,11 @@ class ReLU(_RidgeFunctions):
     0.5
     """
 
+    _code = _ridge_climb.RELU
+
     @staticmethod
     def _link(eta: FloatArray) -> FloatArray:
         return np.maximum(eta, 0.0)
-
-    @staticmethod
-    def _slope(eta: FloatArray) -> FloatArray:
-        return (eta > 0.0).astype(np.float64)
 
     def _candidates(
         self, Z: FloatArray, measure: FloatArray, k: int, rng: np.random.RandomState
@@ -216,19 +196,25 @@ class ReLU(_RidgeFunctions):
         return np.column_stack([theta, _best_bends(Z, measure, theta)])
 
     def _climb(
-        self, Z: FloatArray, measure: FloatArray, start: FloatArray
+        self, Z: FloatArray, measure: FloatArray, starts: FloatArray
     ) -> FloatArray:
-        """Return a local maximum: climbs, between them the best bend along theta."""
-        best, size = start, float(np.abs(measure @ self.evaluate(Z, start[None]))[0])
+        """Return local maxima: climbs, between them the best bend along theta."""
+        best = starts.copy()
+        sizes, open_ = np.abs(measure @ self.evaluate(Z, best)), np.arange(len(best))
         for _ in range(BENDS):
-            end = super()._climb(Z, measure, best)
-            theta = end[:-1] * (self.bound / max(float(np.linalg.norm(end[:-1])), TINY))
-            bent = np.append(theta, _best_bends(Z, measure, theta[None]))
-            pair = np.stack([end, bent])
-            sizes = np.abs(measure @ self.evaluate(Z, pair))
-            if sizes.max() <= size * (1.0 + 1e-9):
+            ends = super()._climb(Z, measure, best[open_])
+            lengths = np.linalg.norm(ends[:, :-1], axis=1, keepdims=True)
+            theta = ends[:, :-1] * (self.bound / np.maximum(lengths, TINY))
+            bent = np.column_stack([theta, _best_bends(Z, measure, theta)])
+            found = np.stack(
+                [np.abs(measure @ self.evaluate(Z, p)) for p in (ends, bent)]
+            )
+            larger = np.where((found[0] >= found[1])[:, None], ends, bent)
+            gains = found.max(axis=0) > sizes[open_] * (1.0 + 1e-9)
+            open_ = open_[gains]
+            best[open_], sizes[open_] = larger[gains], found.max(axis=0)[gains]
+            if not len(open_):
                 break
-            best, size = pair[int(np.argmax(sizes))], float(sizes.max())
         return best
 
 
