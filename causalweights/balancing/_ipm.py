@@ -55,8 +55,9 @@ class IPMBalancer(_WeighsNewRows):
         Wasserstein-1 distance, for separate arms; nearest neighbours unless ``ridge``
         is positive. None is no criterion: the
         least variable weights that meet ``moments`` (stable balancing weights).
-    bandwidth : "median", float or list of float, default="median"
-        Of a kernel given by name, on standardised covariates; a list is an average.
+    bandwidth : {"median", "maxvar"}, float or list of float, default="median"
+        Of a kernel given by name, on standardised covariates; ``"maxvar"`` makes the
+        kernel matrix vary most; a list is an average.
     ridge : "auto" or float, default="auto"
         Penalty on the sum of squared masses; ``"auto"`` is 1e-2, 0.1 for a function
         class, 0 for Wasserstein. Larger values trade discrepancy for effective sample
@@ -183,7 +184,7 @@ class IPMBalancer(_WeighsNewRows):
         "estimand": [str],
         "discriminator": [None, str, Kernel, HasMethods(CLASS_METHODS)],
         "bandwidth": [
-            StrOptions({"median"}),
+            StrOptions({"median", "maxvar"}),
             Interval(Real, 0, None, closed="neither"),
             list,
             tuple,

@@ -12,11 +12,13 @@ from causalweights.kernels._families import (
     Matern,
     Polynomial,
 )
+from causalweights.kernels._feature_kernels import MeanSigmoid, RandomFourier
 from causalweights.kernels._landmarks import (
     LandmarkFeatures,
     nystrom,
     nystrom_factor,
 )
+from causalweights.kernels._largest_variance import largest_variance_bandwidth
 from causalweights.kernels._low_rank import LowRankFactor, pivoted_cholesky
 from causalweights.kernels._operator import GramOperator
 from causalweights.kernels._random_features import (
@@ -35,9 +37,12 @@ __all__ = [
     "Linear",
     "LowRankFactor",
     "Matern",
+    "MeanSigmoid",
     "Polynomial",
+    "RandomFourier",
     "RandomFourierFeatures",
     "choose_landmarks",
+    "largest_variance_bandwidth",
     "median_distance",
     "nystrom",
     "nystrom_factor",

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from causalweights._numba import _profiles as codes
 from causalweights.kernels._bandwidth import median_distance
+from causalweights.kernels._largest_variance import largest_variance_bandwidth
 from causalweights.kernels._operator import (
     GramOperator,
     Spec,
@@ -20,12 +21,14 @@ from causalweights.kernels._operator import (
 )
 
 Bandwidth = float | str | Sequence[float]
+RULES = ("median", "maxvar")
 
 
 class Kernel:
     """Base of all kernels: ``k1 + k2``, ``k1 * k2`` and ``2.0 * k`` are kernels too.
 
-    A kernel is immutable. One whose bandwidth is the rule ``"median"`` takes its value
+    A kernel is immutable. One whose bandwidth is a rule, ``"median"`` or ``"maxvar"``
+    (the bandwidth of the largest variance of k over pairs of rows), takes its value
     from data in `resolve`; `operator` resolves on the rows it is given.
     """
 
@@ -84,10 +87,10 @@ class _Bandwidthed(Kernel):
 
     def __post_init__(self) -> None:
         if isinstance(self.bandwidth, str):
-            if self.bandwidth != "median":
+            if self.bandwidth not in RULES:
                 raise ValueError(
-                    f"bandwidth={self.bandwidth!r}: give 'median', a positive number "
-                    "or a list of positive numbers."
+                    f"bandwidth={self.bandwidth!r}: give 'median', 'maxvar', a "
+                    "positive number or a list of positive numbers."
                 )
             return
         values = np.atleast_1d(np.asarray(self.bandwidth, dtype=np.float64))
@@ -99,15 +102,22 @@ class _Bandwidthed(Kernel):
         object.__setattr__(self, "bandwidth", value)
 
     def resolve(self, X: ArrayLike, *, random_state: Any = None) -> Kernel:
-        if self.bandwidth != "median":
+        if not isinstance(self.bandwidth, str):
             return self
-        value = self._median(as_points(X), random_state)
+        rows = as_points(X)
+        value = self._median(rows, random_state)
+        if self.bandwidth == "maxvar":
+            value = largest_variance_bandwidth(
+                lambda h, some: dataclasses.replace(self, bandwidth=h)(some),
+                rows, value, random_state=random_state,
+            )  # fmt: skip
         return dataclasses.replace(self, bandwidth=value)
 
     def spec(self) -> Spec:
-        if self.bandwidth == "median":
+        if isinstance(self.bandwidth, str):
             raise ValueError(
-                "bandwidth='median' needs data: call resolve(X) or operator(X)."
+                f"bandwidth={self.bandwidth!r} needs data: call resolve(X) or "
+                "operator(X)."
             )
         values = np.atleast_1d(np.asarray(self.bandwidth, dtype=np.float64))
         weight = 1.0 / len(values)
@@ -126,7 +136,7 @@ class Gaussian(_Bandwidthed):
 
     Parameters
     ----------
-    bandwidth : float, "median" or sequence of float, default="median"
+    bandwidth : float, {"median", "maxvar"} or sequence of float, default="median"
         h; ``"median"`` sets ``2 h^2`` to the median squared distance; a sequence is
         the average of the kernels.
 
@@ -152,7 +162,7 @@ class Laplace(_Bandwidthed):
 
     Parameters
     ----------
-    bandwidth : float, "median" or sequence of float, default="median"
+    bandwidth : float, {"median", "maxvar"} or sequence of float, default="median"
         h; ``"median"`` is the median L1 distance.
     """
 
@@ -172,7 +182,7 @@ class Matern(_Bandwidthed):
 
     Parameters
     ----------
-    bandwidth : float, "median" or sequence of float, default="median"
+    bandwidth : float, {"median", "maxvar"} or sequence of float, default="median"
         h; ``"median"`` is the median Euclidean distance.
     nu : {0.5, 1.5, 2.5}, default=1.5
         Smoothness.
