@@ -10,8 +10,14 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
+from causalweights._categories import (
+    Categories,
+    covariate_advice,
+    is_frame,
+    is_missing,
+)
 from causalweights._typing import ESTIMANDS, FloatArray, IntArray
 
 # More distinct numeric values than this (and than a tenth of the rows) is a dose.
@@ -66,26 +72,55 @@ class Arms:
 
 
 def check_covariates(
-    estimator: Any, X: Any, *, dtype: Any = np.float64, reset: bool = True
+    estimator: Any,
+    X: Any,
+    *,
+    dtype: Any = np.float64,
+    reset: bool = True,
+    min_rows: int = 2,
 ) -> np.ndarray:
     """Return X as scikit-learn's `validate_data` does, with errors that name columns.
 
-    The dtype None keeps that of X: for an estimator that hands X on as it is.
+    The dtype None keeps that of X: for an estimator that hands X on as it is. Else the
+    categories of a frame become indicators, those of fit where ``reset`` is False; the
+    estimator's names and number of features stay those of the frame.
     """
-    try:
-        return validate_data(
-            estimator, X, dtype=dtype, ensure_min_samples=2, reset=reset
+    if reset:
+        categories = None if dtype is None else Categories.of(X)
+    else:
+        categories = getattr(estimator, "_categories", None)
+    if categories is not None and not is_frame(X):
+        raise ValueError(
+            "fit was given a data frame with categories: pass a frame with the same "
+            "columns."
         )
+    try:
+        if categories is None:
+            checked = validate_data(
+                estimator, X, dtype=dtype, ensure_min_samples=min_rows, reset=reset
+            )
+        else:
+            validate_data(estimator, X, skip_check_array=True, reset=reset)
+            checked = check_array(
+                categories.transform(X), ensure_min_samples=min_rows, input_name="X"
+            )
     except (TypeError, ValueError) as error:
-        advice = _covariate_advice(X)
+        advice = covariate_advice(X, categories)
+        if getattr(X, "shape", (0,))[0] == 1 < min_rows:
+            advice = "X has one row: pass the rows to compare, of all arms, at once."
         if advice is None:
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{str(error).splitlines()[0]}\n{advice}") from error
+    if reset:
+        estimator._categories = categories
+    return checked
 
 
 def covariate_names(estimator: Any) -> list[str]:
-    """Return the names of the columns that an estimator was fitted on, or numbers."""
+    """Return the names of the columns that an estimator computes with, or numbers."""
+    if getattr(estimator, "_categories", None) is not None:
+        return estimator._categories.names
     names = getattr(estimator, "feature_names_in_", None)
     if names is None:
         names = [f"column {j}" for j in range(estimator.n_features_in_)]
@@ -209,6 +244,22 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> FloatArray:
     return weights
 
 
+def check_base_weights(base_weights: Any, rows: np.ndarray) -> FloatArray | None:
+    """Return the base weights of the kept rows; refuse any that is not positive."""
+    if base_weights is None:
+        return None
+    base = np.asarray(base_weights, dtype=np.float64)
+    if base.shape != rows.shape:
+        raise ValueError(
+            f"base_weights has shape {base.shape}, X has {len(rows)} rows: pass one "
+            "weight a row."
+        )
+    base = base[rows]
+    if not np.all(np.isfinite(base) & (base > 0)):
+        raise ValueError("base_weights must be positive and finite.")
+    return base
+
+
 def check_same_rows(**inputs: Any) -> None:
     """Refuse inputs whose pandas indexes hold the same labels in another order.
 
@@ -242,7 +293,7 @@ def check_outcome(y: Any, n_samples: int) -> FloatArray:
             f"y has {len(values)} rows, X has {n_samples} (inconsistent numbers of "
             "samples): pass one outcome a row of X."
         )
-    if values.dtype == object and any(_is_missing(v) for v in values):
+    if values.dtype == object and any(is_missing(v) for v in values):
         values = np.full(n_samples, np.nan)
     try:
         values = values.astype(np.float64)
@@ -269,7 +320,7 @@ def check_groups(groups: Any, n_samples: int) -> np.ndarray | None:
             f"groups has shape {labels.shape}, X has {n_samples} rows: pass one "
             "cluster label a row."
         )
-    if any(_is_missing(v) for v in labels.tolist()):
+    if any(is_missing(v) for v in labels.tolist()):
         raise ValueError("groups contains missing values: remove those rows.")
     return np.unique(labels, return_inverse=True)[1]
 
@@ -281,40 +332,6 @@ def warn_constant(names: list[str]) -> None:
         UserWarning,
         stacklevel=5,
     )
-
-
-def _covariate_advice(X: Any) -> str | None:
-    """Say which columns of a table cannot be used, and what to do; None if unknown."""
-    if len(getattr(X, "shape", ())) != 2 or not hasattr(X, "__array__"):
-        return None
-    if X.shape[0] == 1:
-        return (
-            "X has one row: weights and effects compare arms, so pass the rows of all "
-            "arms at once."
-        )
-    names, words, holes = getattr(X, "columns", None), [], []
-    table = np.asarray(X, dtype=object)
-    for j in range(X.shape[1]):
-        name = f"column {j}" if names is None else repr(names[j])
-        values = [np.nan if _is_missing(v) else v for v in table[:, j]]
-        try:
-            finite = np.isfinite(np.array(values, dtype=object).astype(np.float64))
-        except (TypeError, ValueError):
-            words.append(name)
-        else:
-            if not np.all(finite):
-                holes.append(f"{name} (first in row {int(np.argmin(finite))})")
-    if words:
-        return (
-            f"Not numeric in X: {', '.join(words)}. Drop them, or encode them first, "
-            "e.g. by pandas.get_dummies or scikit-learn's OneHotEncoder."
-        )
-    if holes:
-        return (
-            f"Missing or infinite in X: {', '.join(holes)}. Drop those rows, or impute "
-            "them and add an indicator of what was missing."
-        )
-    return None
 
 
 def _labels(treatment: Any) -> tuple[np.ndarray, tuple[list, bool] | None]:
@@ -334,7 +351,7 @@ def _labels(treatment: Any) -> tuple[np.ndarray, tuple[list, bool] | None]:
     if values.ndim != 1:
         raise ValueError(f"treatment must be one-dimensional, got {values.shape}.")
     if values.dtype == object:
-        if any(_is_missing(v) for v in values):
+        if any(is_missing(v) for v in values):
             raise ValueError("treatment contains missing values: remove those rows.")
         if len({isinstance(v, str) for v in values}) > 1:
             raise ValueError(
@@ -350,11 +367,6 @@ def _labels(treatment: Any) -> tuple[np.ndarray, tuple[list, bool] | None]:
             "strings."
         )
     return values, order
-
-
-def _is_missing(value: Any) -> bool:
-    # pandas' NA does not compare to a bool, so it is known by its type's name.
-    return value is None or type(value).__name__ == "NAType" or bool(value != value)
 
 
 def _refuse_doses(treatments: np.ndarray, n_samples: int) -> None:

@@ -21,7 +21,16 @@ MAX_LINES = 400
 
 SYSTEMS = {"balancing", "ustatistics", "cate", "shift", "moments"}
 FLOORS = [
-    {"_base", "_blas", "_numba", "_scaling", "_threads", "_typing", "_validation"},
+    {
+        "_base",
+        "_blas",
+        "_categories",
+        "_numba",
+        "_scaling",
+        "_threads",
+        "_typing",
+        "_validation",
+    },
     {"kernels", "optimize"},
     {"discrepancy", "crossfit", "learners", "inference", "datasets"},
     {*SYSTEMS, "effects", "diagnostics", "displays"},

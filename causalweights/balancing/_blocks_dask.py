@@ -116,6 +116,7 @@ def dask_design(weighter: Any, X: Any, treatment: Any, sample_weight: Any):
     check_same_rows(treatment=treatment, sample_weight=sample_weight)
     n = _checked_rows(X)
     validate_data(weighter, X, skip_check_array=True)
+    weighter._categories = None
     arms = check_treatment(
         np.asarray(treatment) if is_dask(treatment) else treatment,
         n,

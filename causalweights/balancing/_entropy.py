@@ -11,10 +11,15 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from causalweights._typing import FloatArray
-from causalweights._validation import check_same_rows, covariate_names
+from causalweights._validation import (
+    check_base_weights,
+    check_covariates,
+    check_same_rows,
+    covariate_names,
+)
 from causalweights.balancing._entropy_dual import (
     DualSolution,
     covariance,
@@ -206,8 +211,9 @@ class EntropyBalancer(_BaseWeighter):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Covariates; finite numbers.
+        X : array-like or frame of shape (n, d)
+            Covariates; finite numbers. Columns of strings or categories of a pandas or
+            polars frame become one indicator a level, ``name=level``.
         treatment : array-like of shape (n,)
             Label of each row's arm.
         sample_weight : array-like of shape (n,) or None, default=None
@@ -229,7 +235,7 @@ class EntropyBalancer(_BaseWeighter):
         check_same_rows(X=X, base_weights=base_weights)
         with unchanged_on_error(self):
             design = self._validate(X, treatment, sample_weight)
-            base = _check_base(base_weights, design.rows)
+            base = check_base_weights(base_weights, design.rows)
             self._store(design, self._weigh(design, base))
         return self
 
@@ -319,7 +325,7 @@ class EntropyBalancer(_BaseWeighter):
         ndarray of shape (m,)
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = check_covariates(self, X, reset=False, min_rows=1)
         codes = self._arm_codes(treatment, len(X))
         F = self._features.transform(self._scaling.transform(X)) - self._mean
         tilts = np.einsum("ij,ij->i", F, self.coef_[codes])
@@ -348,19 +354,3 @@ def _no_solution(label: Any, name: str, miss: float) -> str:
         "moments, remove target rows that the arm does not cover, or use IPMBalancer "
         "(approximate balance) or PropensityWeighter(estimand='ato')."
     )
-
-
-def _check_base(base_weights: Any, rows: np.ndarray) -> FloatArray | None:
-    """Return the base weights of the kept rows; refuse any that is not positive."""
-    if base_weights is None:
-        return None
-    base = np.asarray(base_weights, dtype=np.float64)
-    if base.shape != rows.shape:
-        raise ValueError(
-            f"base_weights has shape {base.shape}, X has {len(rows)} rows: pass one "
-            "weight a row."
-        )
-    base = base[rows]
-    if not np.all(np.isfinite(base) & (base > 0)):
-        raise ValueError("base_weights must be positive and finite.")
-    return base

@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, Options
 from sklearn.utils.metadata_routing import UNUSED
 
+from causalweights._categories import scale_indicators
 from causalweights._scaling import fit_scaling
 from causalweights._typing import FloatArray
 from causalweights._validation import (
@@ -56,12 +57,16 @@ class IndependenceBalancer(BaseEstimator):
     dimension_adjusted : bool, default=True
         Weigh the marginal distance of the covariates by sqrt(p) / (1 + sqrt(p)) and
         the treatment's by 1 / (1 + sqrt(p)), so that many covariates keep their
-        distribution too; False weighs both by one.
+        distribution too; False weighs both by one. An indicator of a category counts
+        ``categorical_scale**2`` of the p columns.
     moments : {0, 1}, default=0
         1 also constrains, exactly, the means of treatment and covariates to those of
         the sample and their weighted covariances to zero.
     min_weight, max_weight : float, default=0.0 and None
         Bounds of ``weights_`` (mean one).
+    categorical_scale : float, default=0.5**0.5
+        Factor of a categorical column's standardised indicators, one a level. At the
+        default two levels count as a 0/1 column does.
     tol : float, default=1e-6
         Relative Frank-Wolfe gap that counts as converged.
     weight_type : {"sampling", "frequency"}, default="sampling"
@@ -120,6 +125,7 @@ class IndependenceBalancer(BaseEstimator):
         "moments": [Options(Integral, {0, 1})],
         "min_weight": [Interval(Real, 0, 1, closed="left")],
         "max_weight": [None, Interval(Real, 1, None, closed="neither")],
+        "categorical_scale": [Interval(Real, 0, None, closed="neither")],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "weight_type": [Options(str, {"sampling", "frequency"})],
     }
@@ -132,6 +138,7 @@ class IndependenceBalancer(BaseEstimator):
         moments=0,
         min_weight=0.0,
         max_weight=None,
+        categorical_scale=0.5**0.5,
         tol=1e-6,
         weight_type="sampling",
     ):
@@ -140,6 +147,7 @@ class IndependenceBalancer(BaseEstimator):
         self.moments = moments
         self.min_weight = min_weight
         self.max_weight = max_weight
+        self.categorical_scale = categorical_scale
         self.tol = tol
         self.weight_type = weight_type
 
@@ -149,8 +157,9 @@ class IndependenceBalancer(BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Covariates; finite numbers.
+        X : array-like or frame of shape (n, d)
+            Covariates; finite numbers. Columns of strings or categories of a pandas or
+            polars frame become one indicator a level.
         treatment : array-like of shape (n,) or (n, k)
             Dose, or several.
         sample_weight : array-like of shape (n,) or None, default=None
@@ -183,10 +192,14 @@ class IndependenceBalancer(BaseEstimator):
             names = covariate_names(self)
             warn_constant([names[j] for j in scaling.constant])
         Z = scaling.transform(X)
+        factor = scale_indicators(
+            self, np.ones(Z.shape[1]), scaling.kept, self.categorical_scale
+        )
+        Z *= factor
         A = fit_scaling(dose, weight).transform(dose)
         base = weight / weight.sum()
         C, D = centered_distances(A, base), centered_distances(Z, base)
-        root = np.sqrt(Z.shape[1])
+        root = np.sqrt(np.sum(factor**2))  # of the number of columns without categories
         shares = (1 / (1 + root), root / (1 + root))
         for_dose, for_covariates = shares if self.dimension_adjusted else (1.0, 1.0)
         # Energy distances to the sample: m'(-C)m with C centred under its masses.

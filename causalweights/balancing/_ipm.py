@@ -5,23 +5,23 @@ Kong, Park, Jung, Lee & Kim (ICML 2023), solved exactly as a convex quadratic pr
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 
-from causalweights._scaling import Scaling
 from causalweights._typing import FloatArray
+from causalweights._validation import check_same_rows
 from causalweights.balancing._blocks_dask import dask_design
 from causalweights.balancing._discriminators import default_ridge
-from causalweights.balancing._ipm_fit import fit_balance, outside_goal
-from causalweights.balancing._mmd_fit import BalancingFit
+from causalweights.balancing._ipm_fit import fit_balance, outside_goal, report_fit
+from causalweights.balancing._mass_problem import MassProblem, refuse_row_data
 from causalweights.balancing._new_rows import _WeighsNewRows
 from causalweights.balancing._weighter import (
     Design,
+    unchanged_on_error,
     warn_concentration,
 )
 from causalweights.kernels import Kernel
@@ -82,6 +82,9 @@ class IPMBalancer(_WeighsNewRows):
         Bounds of ``weights_`` (mean one an arm).
     standardize : bool, default=True
         Scale by the full sample's (weighted) mean and ddof-0 standard deviation.
+    categorical_scale : float, default=0.5**0.5
+        Factor of a categorical column's indicators, one a level, beside the scaling. At
+        the default two levels count in Euclidean distances as a 0/1 column does.
     weight_model : {"nonparametric", "loglinear"}, default="nonparametric"
         One weight a row, or log-linear in the covariates (of a kernel or the energy
         distance, not convex: several starts, the best is kept).
@@ -117,8 +120,8 @@ class IPMBalancer(_WeighsNewRows):
         ``sample_weight * weights_`` with sum one an arm; the target's (zero for an
         outside ``target``).
     discrepancy_, discrepancy_before_ : float or dict
-        Criterion without the penalty, after and before; by arm label for separate
-        problems.
+        Criterion without the penalty, after and before (of the arms as sampled, also
+        where base weights are given); by arm label for separate problems.
     objective_, gap_, relative_gap_ : float or dict
         Objective; its distance to the optimum at most; that over what was gained on
         uniform weights. Of sigmoids and ReLUs the largest difference is searched for,
@@ -143,10 +146,13 @@ class IPMBalancer(_WeighsNewRows):
 
     Notes
     -----
-    Solves min d^2(P_w, Q) + ridge sum_i m_i^2 over masses m on the simplex. The effect
-    needs unconfoundedness and overlap. Time about one Cholesky factorisation of the
-    support's size cubed; memory 8 n^2 bytes up to about 4000 rows, above it O(n) with
-    at most 1.2 GB for a low-rank factor.
+    Solves min d^2(P_w, Q) + ridge sum_i (m_i - b_i)^2 over masses m on the simplex, b
+    those of the base weights, zero without any. With ``discriminator=None`` that is the
+    least squared distance to the base weights under the moments. With groups the
+    unknowns are the masses of clusters within arms, and ``gap_`` is that of their
+    program. The effect needs unconfoundedness and overlap. Time about one Cholesky
+    factorisation of the support's size cubed; memory 8 n^2 bytes up to about 4000 rows
+    (or clusters), above it O(n) with at most 1.2 GB for a low-rank factor.
 
     ``solver="low_rank"`` needs ridge > 0 and takes O(n rank^2) time and O(n rank)
     memory for the weights of the kernel's Nystrom approximation plus the diagonal it
@@ -201,6 +207,7 @@ class IPMBalancer(_WeighsNewRows):
         "min_weight": [Interval(Real, 0, 1, closed="left")],
         "max_weight": [None, Interval(Real, 1, None, closed="neither")],
         "standardize": ["boolean"],
+        "categorical_scale": [Interval(Real, 0, None, closed="neither")],
         "solver": [StrOptions(set(SOLVERS))],
         "weight_model": [StrOptions({"nonparametric", "loglinear"})],
         "epochs": [Interval(Integral, 1, None, closed="left")],
@@ -213,6 +220,9 @@ class IPMBalancer(_WeighsNewRows):
         "random_state": ["random_state"],
         "n_jobs": [None, Integral],
     }
+
+    # Folds by group do not mean that groups share a weight: ask for it.
+    __metadata_request__fit = {"base_weights": True, "groups": None}
 
     def __init__(
         self,
@@ -231,6 +241,7 @@ class IPMBalancer(_WeighsNewRows):
         min_weight=0.0,
         max_weight=None,
         standardize=True,
+        categorical_scale=0.5**0.5,
         weight_model="nonparametric",
         solver="auto",
         rank=400,
@@ -257,6 +268,7 @@ class IPMBalancer(_WeighsNewRows):
         self.min_weight = min_weight
         self.max_weight = max_weight
         self.standardize = standardize
+        self.categorical_scale = categorical_scale
         self.solver = solver
         self.rank = rank
         self.epochs = epochs
@@ -302,6 +314,55 @@ class IPMBalancer(_WeighsNewRows):
             **{**preset, **parameters},
         )
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        treatment: Any,
+        *,
+        sample_weight: Any = None,
+        base_weights: Any = None,
+        groups: Any = None,
+    ) -> Self:
+        """Compute the weights.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n, d)
+            Covariates; finite numbers. Columns of strings or categories of a pandas or
+            polars frame become one indicator a level, ``name=level``. A dask array
+            stays in its chunks of rows.
+        treatment : array-like of shape (n,)
+            Label of each row's arm.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Sampling or frequency weights; rows of weight zero are removed first and
+            receive weight zero.
+        base_weights : array-like of shape (n,) or None, default=None
+            Positive weights that the ridge pulls to, such as inverse propensities, in
+            place of uniform ones; only their ratios in an arm matter.
+        groups : array-like of shape (n,) or None, default=None
+            Clusters: rows of one cluster in one arm share one weight.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For NaN or infinity, missing levels, one arm only, all columns constant,
+            inputs whose indexes hold the same labels in another order, base weights
+            without a ridge, and base weights or groups where they are not available
+            (Wasserstein, log-linear weights, "adam", "low_rank").
+        """
+        data = {"base_weights": base_weights, "groups": groups}
+        check_same_rows(X=X, **data)
+        with unchanged_on_error(self):
+            self._row_data = refuse_row_data(self, X, data)
+            design = self._validate(X, treatment, sample_weight)
+            self._store(design, self._weigh(design, **data))
+        return self
+
     def _block_design(self, X: Any, treatment: Any, sample_weight: Any) -> Design:
         if self.solver not in ("auto", "low_rank"):
             raise ValueError(
@@ -310,22 +371,17 @@ class IPMBalancer(_WeighsNewRows):
             )
         return dask_design(self, X, treatment, sample_weight)
 
-    def _weigh(self, design: Design) -> FloatArray:
+    def _weigh(
+        self, design: Design, base_weights: Any = None, groups: Any = None
+    ) -> FloatArray:
         self.ridge_ = default_ridge(self)
         self._goal = outside_goal(self, design)
-        fit = fit_balance(self, design, self._goal)
-        self._report(fit)
-        s, codes = design.sample_weight, design.arms.codes
-        sizes = np.bincount(
-            codes, weights=s if self.weight_type == "frequency" else None
-        )
-        self._dual, self._dual_arms = fit.dual, design.weighted_arms()
-        self._arm_sizes = sizes[self._dual_arms].astype(np.float64)
+        problem = MassProblem.of(self, design, base_weights, groups)
+        fit = fit_balance(self, design, self._goal, problem)
+        report_fit(self, fit)
+        self._keep_dual(design, fit.dual)
         warn_concentration(design, fit.masses)
         return fit.masses
-
-    def _scaled(self, X: FloatArray, scaling: Scaling) -> FloatArray:
-        return scaling.transform(X) if self.standardize else X[:, scaling.kept]
 
     def _store(
         self, design: Design, masses: FloatArray, target: FloatArray | None = None
@@ -333,32 +389,3 @@ class IPMBalancer(_WeighsNewRows):
         if self._goal is not None:
             target = self._goal.of_sample
         super()._store(design, masses, target)
-
-    def _points(self, design: Design) -> FloatArray:
-        if self.standardize:
-            return design.Z
-        return design.X[:, design.scaling.kept]
-
-    def _report(self, fit: BalancingFit) -> None:
-        self.kernel_, self.function_class_ = fit.kernel, fit.function_class
-        self.moment_names_ = [] if fit.moments is None else fit.moments.names
-        self.bandwidth_ = getattr(fit.kernel, "bandwidth", None)
-        self.pairwise_discrepancy_ = fit.pairs
-        for name in next(iter(fit.by_arm.values())):
-            values = {key: row[name] for key, row in fit.by_arm.items()}
-            setattr(self, f"{name}_", values[None] if None in values else values)
-        self.converged_ = fit.converged
-        if fit.converged:
-            return
-        rows = fit.by_arm.values()
-        worst = max(row["relative_gap"] for row in rows)
-        approximate = any(row["solver"] == "low_rank" for row in rows)
-        advice = "rank, ridge or tol" if approximate else "ridge or tol"
-        if self.solver == "adam":
-            advice = "epochs or take another solver, which is exact"
-        warnings.warn(
-            f"balancing weights are not optimal to tol={self.tol:g}: the relative "
-            f"gap is {worst:.2g}. Raise {advice}, or remove near-duplicate columns.",
-            ConvergenceWarning,
-            stacklevel=5,
-        )

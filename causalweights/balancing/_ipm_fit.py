@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
-import numpy as np
-from sklearn.utils.validation import validate_data
+from sklearn.exceptions import ConvergenceWarning
 
 from causalweights._typing import FloatArray
 from causalweights._validation import (
+    check_covariates,
     check_same_rows,
     check_sample_weight,
     covariate_names,
@@ -17,6 +18,7 @@ from causalweights.balancing._blocks import BlockDesign, LocalBlocks
 from causalweights.balancing._blocks_fit import fit_blocks
 from causalweights.balancing._discriminators import function_class, is_wasserstein
 from causalweights.balancing._goal import Goal
+from causalweights.balancing._mass_problem import MassProblem
 from causalweights.balancing._mmd_fit import BalancingFit, fit_exactly
 from causalweights.balancing._moment_constraints import MomentConstraints, fit_moments
 from causalweights.balancing._parametric_fit import TRAINED, fit_parametric
@@ -26,7 +28,9 @@ from causalweights.balancing._wasserstein_fit import fit_wasserstein
 from causalweights.balancing._weighter import Design
 
 
-def fit_balance(balancer: Any, design: Design, goal: Goal | None) -> BalancingFit:
+def fit_balance(
+    balancer: Any, design: Design, goal: Goal | None, problem: MassProblem
+) -> BalancingFit:
     """Return the weights of a design by the program that the options ask for.
 
     `goal` is a target outside the sample; None is the estimand's own.
@@ -79,11 +83,37 @@ def fit_balance(balancer: Any, design: Design, goal: Goal | None) -> BalancingFi
     if transport:
         return fit_wasserstein(balancer, design, points, goal)
     if classes is not None:
-        return fit_supremum(balancer, design, points, goal, classes)
+        return fit_supremum(balancer, design, points, goal, problem, classes)
     moments = _constraints(balancer, design, points, goal) if constrained else None
     if balancer.discriminator is None and moments is not None:
-        return fit_variance(balancer, design, points, goal, moments)
-    return fit_exactly(balancer, design, points, goal, joint, moments)
+        return fit_variance(balancer, design, points, problem, moments)
+    return fit_exactly(balancer, design, points, goal, problem, joint, moments)
+
+
+def report_fit(balancer: Any, fit: BalancingFit) -> None:
+    """Set what a balancer says of its fit, and warn where that is not optimal."""
+    balancer.kernel_, balancer.function_class_ = fit.kernel, fit.function_class
+    balancer.moment_names_ = [] if fit.moments is None else fit.moments.names
+    balancer.bandwidth_ = getattr(fit.kernel, "bandwidth", None)
+    balancer.pairwise_discrepancy_ = fit.pairs
+    for name in next(iter(fit.by_arm.values())):
+        values = {key: row[name] for key, row in fit.by_arm.items()}
+        setattr(balancer, f"{name}_", values[None] if None in values else values)
+    balancer.converged_ = fit.converged
+    if fit.converged:
+        return
+    rows = fit.by_arm.values()
+    worst = max(row["relative_gap"] for row in rows)
+    approximate = any(row["solver"] == "low_rank" for row in rows)
+    advice = "rank, ridge or tol" if approximate else "ridge or tol"
+    if balancer.solver == "adam":
+        advice = "epochs or take another solver, which is exact"
+    warnings.warn(
+        f"balancing weights are not optimal to tol={balancer.tol:g}: the relative "
+        f"gap is {worst:.2g}. Raise {advice}, or remove near-duplicate columns.",
+        ConvergenceWarning,
+        stacklevel=5,
+    )
 
 
 def outside_goal(balancer: Any, design: Design) -> Goal | None:
@@ -98,7 +128,7 @@ def outside_goal(balancer: Any, design: Design) -> Goal | None:
             "estimand='ate', the average effect in the target."
         )
     check_same_rows(target=balancer.target, target_weight=balancer.target_weight)
-    X = validate_data(balancer, balancer.target, dtype=np.float64, reset=False)
+    X = check_covariates(balancer, balancer.target, reset=False, min_rows=1)
     masses = check_sample_weight(balancer.target_weight, len(X))
     used, rows = masses > 0, balancer._scaled(X, design.scaling)
     return Goal.outside(rows[used], masses[used], len(design.arms.codes))

@@ -96,15 +96,18 @@ def certify(
     penalty: FloatArray,
     results: Mapping[Any, Solved],
     n_threads: int | None = None,
+    anchor: FloatArray | float = 0.0,
 ) -> tuple[dict[tuple, float], dict[Any, dict[str, Any]]]:
     """Return discrepancies by pair, and certificates by arm label (None: joint).
+
+    The penalty is that of the masses' distance to ``anchor``.
 
     One pass over the Gram matrix, O(n^2 (d + K)), gives every discrepancy after and
     before weighting. ``results`` is keyed by arm position, None for the joint problem.
     """
     columns = mass_columns(arms, masses, target, base)
     table = PairTable(arms, mmd_matrix(kernel, Z, columns, n_threads=n_threads))
-    spread = np.bincount(arms.codes, weights=penalty * masses**2)
+    spread = np.bincount(arms.codes, weights=penalty * (masses - anchor) ** 2)
     by_arm: dict[Any, dict[str, Any]] = {}
     for a, result in results.items():
         now, then = table.criterion(a)

@@ -10,10 +10,10 @@ import numpy as np
 from causalweights._typing import FloatArray
 from causalweights.balancing._discriminators import resolve_discriminator
 from causalweights.balancing._goal import Goal, Pooled
+from causalweights.balancing._mass_problem import MassProblem
 from causalweights.balancing._mmd_certificates import (
     certify,
     dual_coefficients,
-    ridge_penalty,
 )
 from causalweights.balancing._mmd_problem import solve_joint, solve_single
 from causalweights.balancing._moment_constraints import (
@@ -99,19 +99,12 @@ class KernelDual:
         return -operator.matvec(self.coefficients)
 
 
-def mass_bounds(
-    balancer: Any, base: FloatArray
-) -> tuple[FloatArray, FloatArray | None]:
-    """Return the bounds of the masses, (n,) each; no upper one is None."""
-    upper = None if balancer.max_weight is None else balancer.max_weight * base
-    return balancer.min_weight * base, upper
-
-
 def fit_exactly(
     balancer: Any,
     design: Design,
     Z: FloatArray,
     goal: Goal,
+    problem: MassProblem,
     joint: bool,
     moments: MomentConstraints | None = None,
 ) -> BalancingFit:
@@ -119,18 +112,15 @@ def fit_exactly(
     kernel = resolve_discriminator(
         balancer.discriminator, balancer.bandwidth, Z, balancer.random_state
     )
-    arms, base = design.arms, design.base_masses()
-    penalty = ridge_penalty(
-        balancer.ridge_, design.sample_weight, arms.codes, balancer.weight_type
+    masses, results = _solve(balancer, design, kernel, Z, goal, problem, joint, moments)
+    all_rows = Pooled.of(Z, design.arms, goal)
+    own, before, cost, anchor = (
+        all_rows.pad(part)
+        for part in (masses, problem.before, problem.penalty, problem.anchor)
     )
-    masses, results = _solve(
-        balancer, design, kernel, Z, base, goal, penalty, joint, moments
-    )
-    all_rows = Pooled.of(Z, arms, goal)
-    own, before, cost = (all_rows.pad(part) for part in (masses, base, penalty))
     pairs, by_arm = certify(
         kernel, all_rows.points, all_rows.arms, own, before, all_rows.target, cost,
-        results, balancer.n_jobs,
+        results, balancer.n_jobs, anchor,
     )  # fmt: skip
     weighted = design.weighted_arms()
     coefficients = dual_coefficients(
@@ -150,29 +140,28 @@ def fit_exactly(
 
 
 def _solve(
-    balancer, design, kernel, Z, base, goal, penalty, joint, moments
+    balancer, design, kernel, Z, goal, problem, joint, moments
 ) -> tuple[FloatArray, dict[Any, SimplexQPResult]]:
     """Return masses and solver results, by arm position (None: joint)."""
     codes, n_arms = design.arms.codes, design.arms.n_arms
-    lower, upper = mass_bounds(balancer, base)
     options: dict[str, Any] = {
         "solver": balancer.solver, "tol": balancer.tol, "n_threads": balancer.n_jobs
     }  # fmt: skip
     if joint:
         with readable_moments(moments, design.arms):
             result = solve_joint(
-                kernel, Z, codes, n_arms, goal, penalty,
-                lower=lower, upper=upper, **options, **constraints_on(moments, Z),
+                kernel, Z, codes, n_arms, goal, problem, **options,
+                **constraints_on(moments, Z, problem),
             )  # fmt: skip
-        return result.weights, {None: result}
-    masses, results = base.copy(), {}
+        return problem.spread(result.weights), {None: result}
+    masses, results = problem.before.copy(), {}
     for a in design.weighted_arms():
         mine = codes == a
+        own = problem.of_rows(mine)
         with readable_moments(moments, design.arms, a):
             results[a] = solve_single(
-                kernel, Z[mine], goal.rows, goal.masses, penalty[mine],
-                lower=lower[mine], upper=None if upper is None else upper[mine],
-                **options, **constraints_on(moments, Z[mine]),
+                kernel, Z[mine], goal.rows, goal.masses, own, **options,
+                **constraints_on(moments, Z[mine], own),
             )  # fmt: skip
-        masses[mine] = results[a].weights
+        masses[mine] = own.spread(results[a].weights)
     return masses, results

@@ -15,7 +15,8 @@ from scipy.spatial import cKDTree
 
 from causalweights._typing import FloatArray, IntArray
 from causalweights.balancing._goal import Goal
-from causalweights.kernels import GramOperator, Kernel, LowRankFactor
+from causalweights.balancing._mass_problem import MassProblem
+from causalweights.kernels import Kernel, LowRankFactor
 from causalweights.optimize import SimplexQPResult, simplex_qp
 
 # Above this many source rows the solver prices columns; nearest neighbours of the
@@ -27,7 +28,7 @@ _MAX_QUERY = 5000
 class BetweenArms:
     """The operator ``C[a_i, a_j] K_ij`` with C = A on the diagonal and -1 off it."""
 
-    def __init__(self, operator: GramOperator, codes: IntArray, n_arms: int):
+    def __init__(self, operator: Any, codes: IntArray, n_arms: int):
         self._operator, self._codes = operator, codes
         self._coupling = (n_arms + 1) * np.eye(n_arms) - 1.0
         self.shape, self.dtype = operator.shape, operator.dtype
@@ -96,20 +97,21 @@ def solve_single(
     source: FloatArray,
     target: FloatArray,
     target_masses: FloatArray,
-    penalty: FloatArray,
+    problem: MassProblem,
     n_threads: int | None = None,
     **options: Any,
 ) -> SimplexQPResult:
     """Balance one source sample to a target: half the objective, less a constant.
 
-    ``penalty`` = ridge of each source row; ``options`` = keywords of `simplex_qp`.
+    ``problem`` = that of the source rows; ``options`` = keywords of `simplex_qp`.
     """
-    operator = kernel.operator(source, n_threads=n_threads)
+    operator = problem.gram(kernel.operator(source, n_threads=n_threads))
     cross = kernel.operator(source, target, n_threads=n_threads)
-    guess = _nearest(source, target) if len(source) > _GUESS_ABOVE else None
-    return simplex_qp(
-        operator, cross.row_mean(target_masses), penalty, working_set=guess, **options
-    )
+    q = problem.mean(cross.row_mean(target_masses))
+    guess = None
+    if problem.clusters is None and len(source) > _GUESS_ABOVE:
+        guess = _nearest(source, target)
+    return _solve(operator, q, problem, working_set=guess, **options)
 
 
 def solve_joint(
@@ -118,18 +120,27 @@ def solve_joint(
     codes: IntArray,
     n_arms: int,
     goal: Goal,
-    penalty: FloatArray,
+    problem: MassProblem,
     n_threads: int | None = None,
     **options: Any,
 ) -> SimplexQPResult:
     """Balance all arms to the target and to one another at once."""
     plain = kernel.operator(Z, n_threads=n_threads)
-    operator = BetweenArms(plain, codes, n_arms)
+    unit_codes = problem.labels(codes)
+    operator = BetweenArms(problem.gram(plain), unit_codes, n_arms)
     if goal.is_outside:
         q = kernel.operator(Z, goal.rows, n_threads=n_threads).row_mean(goal.masses)
     else:
         q = plain.row_mean(goal.of_sample)
-    return simplex_qp(operator, q, penalty, groups=codes, **options)
+    return _solve(operator, problem.mean(q), problem, groups=unit_codes, **options)
+
+
+def _solve(
+    operator: Any, q: FloatArray, problem: MassProblem, **options: Any
+) -> SimplexQPResult:
+    """Minimise half of v'Kv - 2 q'v + ridge (v - center)^2 within the bounds."""
+    q = q + problem.ridge * problem.center
+    return simplex_qp(operator, q, problem.ridge, **problem.bounds, **options)
 
 
 def _nearest(source: FloatArray, target: FloatArray, k: int = 4) -> IntArray:

@@ -15,11 +15,12 @@ from causalweights._typing import FloatArray
 from causalweights._validation import Arms
 from causalweights.balancing._features import Term, expand, moment_terms, term_names
 from causalweights.balancing._goal import Goal
+from causalweights.balancing._mass_problem import MassProblem
 
-# The refusal of `simplex_qp`, which knows no names.
+# The refusals of `simplex_qp`, which knows no names.
 _REFUSAL = re.compile(
-    r"(group (?P<group>\d+).*)?moment (?P<moment>\d+) .*cannot be met (?P<how>[^:]*):"
-    r".*, (?P<off>[-+.e\d]+) too far"
+    r"moment (?P<moment>\d+)( of group (?P<group>\d+))? .*cannot be met(?P<how>[^:]*):"
+    r".*?(?P<off>\d[-+.e\d]*) (too far|away)"
 )
 
 
@@ -130,12 +131,14 @@ def _tolerances(tol: Any, p: int) -> FloatArray:
     return np.broadcast_to(width, (p,)).copy()
 
 
-def constraints_on(moments: MomentConstraints | None, Z: FloatArray) -> dict[str, Any]:
+def constraints_on(
+    moments: MomentConstraints | None, Z: FloatArray, problem: MassProblem
+) -> dict[str, Any]:
     """Return the keywords of `simplex_qp` that hold the moments of rows Z."""
     if moments is None:
         return {}
     return {
-        "moments": moments.transform(Z),
+        "moments": problem.mean(moments.transform(Z)),
         "moment_targets": np.zeros(len(moments.names)),
         "moment_tol": moments.tol,
     }
@@ -155,7 +158,7 @@ def readable_moments(
         k = int(found["group"] or 0) if arm is None else arm
         raise ValueError(
             f"no weights of arm {arms.label(k)!r} meet the target's moment "
-            f"{moments.names[int(found['moment'])]!r} {found['how']}: the closest miss "
+            f"{moments.names[int(found['moment'])]!r}{found['how']}: the closest miss "
             f"it by {found['off']} standard deviations. Raise moment_tol, ask for "
             "fewer moments, widen the weights' bounds, or remove target rows that the "
             "arm does not cover."

@@ -6,18 +6,28 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from causalweights._categories import scale_indicators
+from causalweights._scaling import Scaling
 from causalweights._typing import FloatArray
+from causalweights._validation import check_covariates
 from causalweights.balancing._blocks_input import refuse_dask
 from causalweights.balancing._discriminators import default_ridge, is_wasserstein
+from causalweights.balancing._mmd_fit import Dual
 from causalweights.balancing._parametric_fit import LogLinearDual
-from causalweights.balancing._weighter import _BaseWeighter
+from causalweights.balancing._weighter import Design, _BaseWeighter
 from causalweights.discrepancy import supremum
 
 
 def _has_dual(balancer: Any) -> bool:
     """Tell whether the ridge is positive, so that new rows have weights."""
+    given = getattr(balancer, "_row_data", [])
+    if given:
+        raise AttributeError(
+            f"weights of new rows do not follow from a fit with {' and '.join(given)}, "
+            "which new rows do not have."
+        )
     if balancer.weight_model == "loglinear":
         return True
     if balancer.solver == "adam":
@@ -34,6 +44,23 @@ def _has_dual(balancer: Any) -> bool:
 
 class _WeighsNewRows(_BaseWeighter):
     """The dual solution as functions of new rows."""
+
+    def _scaled(self, X: FloatArray, scaling: Scaling) -> FloatArray:
+        """Return rows in the scale of the discrepancy."""
+        Z = scaling.transform(X) if self.standardize else X[:, scaling.kept]
+        return scale_indicators(self, Z, scaling.kept, self.categorical_scale)
+
+    def _points(self, design: Design) -> FloatArray:
+        if self.standardize:
+            return super()._points(design)
+        return self._scaled(design.X, design.scaling)
+
+    def _keep_dual(self, design: Design, dual: Dual) -> None:
+        """Store what new rows need of the solution."""
+        s = design.sample_weight if self.weight_type == "frequency" else None
+        sizes = np.bincount(design.arms.codes, weights=s)
+        self._dual, self._dual_arms = dual, design.weighted_arms()
+        self._arm_sizes = sizes[self._dual_arms].astype(np.float64)
 
     def _distance(self, Z: FloatArray, masses: FloatArray, target: FloatArray) -> float:
         if self._goal is not None:
@@ -63,7 +90,7 @@ class _WeighsNewRows(_BaseWeighter):
         """Return new rows in the scale of the discrepancy."""
         check_is_fitted(self)
         refuse_dask(X, method)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = check_covariates(self, X, reset=False, min_rows=1)
         return self._scaled(X, self._scaling)
 
     def witness(self, X: Any) -> FloatArray:
@@ -88,7 +115,8 @@ class _WeighsNewRows(_BaseWeighter):
     def predict_weights(self, X: Any, treatment: Any) -> FloatArray:
         """Return weights of new rows from the dual solution (needs ridge > 0).
 
-        On the training rows these are ``weights_``. Rows of the target arm get one. A
+        On the training rows these are ``weights_``. Rows of the target arm get one.
+        Not there after a fit with base weights or groups, which new rows lack. A
         small ridge, right for the weights of the sample itself, makes a rough function
         of the covariates: for new rows choose ridge by `score` (1 to 100 is typical).
 

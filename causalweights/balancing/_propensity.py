@@ -9,10 +9,15 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from causalweights._typing import ESTIMANDS, FloatArray
-from causalweights._validation import Arms, check_same_rows
+from causalweights._validation import (
+    Arms,
+    check_covariates,
+    check_same_rows,
+    covariate_names,
+)
 from causalweights.balancing._tilting import (
     balancing_ratio,
     check_propensity,
@@ -201,8 +206,10 @@ class PropensityWeighter(_BaseWeighter):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Covariates; finite numbers.
+        X : array-like or frame of shape (n, d)
+            Covariates; finite numbers. Columns of strings or categories of a pandas or
+            polars frame become one indicator a level, ``name=level``, and the model is
+            fitted on numbers.
         treatment : array-like of shape (n,)
             Label of each row's arm.
         sample_weight : array-like of shape (n,) or None, default=None
@@ -245,8 +252,7 @@ class PropensityWeighter(_BaseWeighter):
                 n_jobs=self.n_jobs,
             )
         e, self.propensity_model_, self._scores = found.e, found.model, found.scores
-        names = getattr(self, "feature_names_in_", None)
-        warn_separation(e, arms, found.describe(names))
+        warn_separation(e, arms, found.describe(covariate_names(self)))
         self.propensity_ = np.full((len(rows), arms.n_arms), np.nan)
         self.propensity_[rows] = e
         self.trim_threshold_ = None
@@ -315,7 +321,7 @@ class PropensityWeighter(_BaseWeighter):
             In the order of ``treatments_``. With ``cv``, from the model of all rows.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = check_covariates(self, X, reset=False, min_rows=1)
         return np.asarray(self.propensity_model_.predict_proba(X), dtype=np.float64)
 
     @available_if(_has_model)

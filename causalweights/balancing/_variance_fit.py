@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from causalweights._typing import FloatArray
-from causalweights.balancing._goal import Goal
-from causalweights.balancing._mmd_certificates import arm_report, ridge_penalty
-from causalweights.balancing._mmd_fit import BalancingFit, mass_bounds
+from causalweights.balancing._mass_problem import MassProblem
+from causalweights.balancing._mmd_certificates import arm_report
+from causalweights.balancing._mmd_fit import BalancingFit
 from causalweights.balancing._moment_constraints import (
     MomentConstraints,
     constraints_on,
@@ -50,37 +50,32 @@ def fit_variance(
     balancer: Any,
     design: Design,
     Z: FloatArray,
-    goal: Goal,
+    problem: MassProblem,
     moments: MomentConstraints,
 ) -> BalancingFit:
-    """Return the least variable weights of every arm that meet the moments."""
-    arms, base = design.arms, design.base_masses()
-    penalty = ridge_penalty(
-        balancer.ridge_, design.sample_weight, arms.codes, balancer.weight_type
-    )
-    lower, upper = mass_bounds(balancer, base)
-    F = moments.transform(Z)
+    """Return the least variable weights of every arm that meet the moments.
+
+    With base weights, those at the least squared distance to them.
+    """
+    arms, base, F = design.arms, problem.before, moments.transform(Z)
     masses, prices, levels, converged = base.copy(), [], [], True
     by_arm: dict[Any, dict[str, Any]] = {}
     for a in design.weighted_arms():
         mine = arms.codes == a
-        n = int(mine.sum())
+        own = problem.of_rows(mine)
         with readable_moments(moments, arms, a):
             result = simplex_qp(
-                LowRankOperator(np.zeros((n, 1))),
-                np.zeros(n),
-                penalty[mine],
-                lower=lower[mine],
-                upper=None if upper is None else upper[mine],
+                LowRankOperator(np.zeros((own.n_units, 1))),
+                own.ridge * own.center,
+                own.ridge,
                 tol=balancer.tol,
-                **constraints_on(moments, Z[mine]),
+                **own.bounds,
+                **constraints_on(moments, Z[mine], own),
             )
-        masses[mine] = result.weights
-        now, then = (
-            float(np.abs(w @ F[mine]).max()) for w in (result.weights, base[mine])
-        )
+        masses[mine] = own.spread(result.weights)
+        now, then = (float(np.abs(w[mine] @ F[mine]).max()) for w in (masses, base))
         by_arm[arms.label(a)] = arm_report(
-            result, now, then, 2 * result.value, 2 * result.gap
+            result, now, then, own.cost(masses[mine]), 2 * result.gap
         )
         assert result.moment_multipliers is not None
         prices.append(result.moment_multipliers[0])

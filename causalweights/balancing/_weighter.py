@@ -15,6 +15,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from causalweights._categories import INDICATOR_SCALE, scale_indicators
 from causalweights._scaling import Scaling, fit_scaling
 from causalweights._typing import FloatArray
 from causalweights._validation import (
@@ -221,7 +222,8 @@ class _BaseWeighter(BaseEstimator):
 
     def _points(self, design: Design) -> FloatArray:
         """Return the covariates in the scale in which discrepancies are measured."""
-        return design.Z
+        scale = getattr(self, "categorical_scale", INDICATOR_SCALE)
+        return scale_indicators(self, design.Z, design.scaling.kept, scale)
 
     def _arm_codes(self, treatment: Any, n_samples: int) -> np.ndarray:
         """Return the positions in ``treatments_`` of new rows' labels."""
@@ -246,9 +248,10 @@ class _BaseWeighter(BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Covariates; finite numbers. `IPMBalancer` leaves a dask array in its
-            chunks of rows.
+        X : array-like or frame of shape (n, d)
+            Covariates; finite numbers. Columns of strings or categories of a pandas or
+            polars frame become one indicator a level, ``name=level``. `IPMBalancer`
+            leaves a dask array in its chunks of rows.
         treatment : array-like of shape (n,)
             Label of each row's arm.
         sample_weight : array-like of shape (n,) or None, default=None
@@ -262,8 +265,8 @@ class _BaseWeighter(BaseEstimator):
         Raises
         ------
         ValueError
-            For NaN or infinity, one arm only, all columns constant, or inputs whose
-            indexes hold the same labels in another order.
+            For NaN or infinity, missing levels, one arm only, all columns constant, or
+            inputs whose indexes hold the same labels in another order.
         """
         with unchanged_on_error(self):
             design = self._validate(X, treatment, sample_weight)

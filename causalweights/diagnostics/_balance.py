@@ -20,7 +20,7 @@ from causalweights.diagnostics._contrasts import (
 from causalweights.diagnostics._samples import (
     WeightedArms,
     collect_arms,
-    numeric_covariates,
+    encoded_covariates,
 )
 from causalweights.diagnostics._weights import kish
 
@@ -65,7 +65,7 @@ def balance_table(
     ----------
     X : array-like of shape (n, d)
         Covariates, also others than the weights were made from; finite numbers. A data
-        frame's columns of strings or categories become one column a level.
+        frame's columns of strings or categories become one 0/1 column a level.
     treatment : array-like of shape (n,)
         Label of each row's arm.
     weights : array-like of shape (n,), fitted weighter or None, default=None
@@ -104,7 +104,8 @@ def balance_table(
     Returns
     -------
     DataFrame
-        One row a covariate, in their order; two arms compared with each other have the
+        One row a covariate, in their order (a level of a category is ``name=level``);
+        two arms compared with each other have the
         covariate as index, everything else (contrast, covariate). Columns, each with
         suffix ``_before`` and ``_after``: ``mean_control``, ``mean_treated`` (for pairs
         and targets ``mean_reference``, ``mean_arm``), ``smd``, ``variance_ratio``
@@ -113,7 +114,8 @@ def balance_table(
 
         - ``"overall"``: by contrast ``energy_distance_before``, ``squared_mmd_before``
           (Gaussian kernel, median bandwidth), ``..._after``, on covariates standardised
-          with the full sample's weighted mean and ddof-0 SD; None where left out.
+          with the full sample's weighted mean and ddof-0 SD (levels times sqrt(1/2), as
+          in `IPMBalancer`); None where left out.
         - ``"max_abs_smd_before"``, ``"max_abs_smd_after"``: over covariates and
           contrasts.
         - ``"ess_before"``, ``"ess_after"``: Kish's effective sizes by arm label.
@@ -164,7 +166,7 @@ def balance_table(
         weight_type=weight_type,
         X=X,
     )
-    matrix, names = numeric_covariates(X)
+    matrix, names, factor = encoded_covariates(X)
     if len(matrix) != len(samples.rows):
         raise ValueError(
             f"treatment has {len(samples.rows)} rows, X has {len(matrix)}: pass one "
@@ -183,8 +185,9 @@ def balance_table(
     table.attrs.update(continuous=continuous, binary=binary)
     if overall == "auto":
         overall = len(matrix) <= _OVERALL_ROWS
-    distances = overall_distances(matrix, samples.before, compared) if overall else None
-    table.attrs["overall"] = distances
+    table.attrs["overall"] = (
+        overall_distances(matrix, samples.before, compared, factor) if overall else None
+    )
     return table
 
 

@@ -141,16 +141,20 @@ def _ks(x: FloatArray, first: FloatArray, second: FloatArray) -> float:
 
 
 def overall_distances(
-    X: FloatArray, base: FloatArray, compared: Compared
+    X: FloatArray, base: FloatArray, compared: Compared, factor: FloatArray
 ) -> dict[str, dict[str, float]]:
-    """Return energy distance and squared MMD of each contrast, in one pass a kernel."""
+    """Return energy distance and squared MMD of each contrast, in one pass a kernel.
+
+    ``factor`` (d,) multiplies the standardised columns.
+    """
     weightings = np.vstack([weights for _, weights in compared.times()]).T
     n_samples = len(compared.labels)
     if np.all(np.ptp(X, axis=0) == 0):
         energy: FloatArray = np.zeros((weightings.shape[1],) * 2)
         gaussian: FloatArray = energy
     else:
-        Z = fit_scaling(X, base).transform(X)
+        scaling = fit_scaling(X, base)
+        Z = scaling.transform(X) * factor[scaling.kept]
         energy = 2 * mmd_matrix(Energy(), Z, weightings)
         gaussian = mmd_matrix(Gaussian(bandwidth="median"), Z, weightings)
     distances = {}

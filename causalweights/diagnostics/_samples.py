@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from causalweights._categories import INDICATOR_SCALE, Categories
 from causalweights._typing import WEIGHT_TYPES, FloatArray
 from causalweights._validation import (
     Arms,
@@ -141,46 +142,20 @@ def numeric_covariates(X: Any) -> tuple[FloatArray, list[str]]:
     """Return X as a float64 matrix, and a name for each column.
 
     A data frame's columns of strings or categories become one 0/1 column a level,
-    ``name_level``; of two levels the second one only.
+    ``name=level``.
     """
-    columns = getattr(X, "columns", None)
-    if columns is None:
-        matrix = check_array(X, dtype=np.float64)
-        return matrix, [f"x{j}" for j in range(matrix.shape[1])]
-    parts: list[np.ndarray] = []
-    names: list[str] = []
-    for name in columns:
-        levels = _levels(X[name], name)
-        if levels is None:
-            parts.append(np.asarray(X[name], dtype=np.float64))
-            names.append(str(name))
-            continue
-        labels = np.asarray(X[name]).astype(str)
-        for level in levels[1:] if len(levels) == 2 else levels:
-            parts.append((labels == level).astype(np.float64))
-            names.append(f"{name}_{level}")
-    return check_array(np.column_stack(parts), dtype=np.float64), names
+    return encoded_covariates(X)[:2]
 
 
-def _levels(column: Any, name: Any) -> list[str] | None:
-    """Return the sorted levels of strings or categories, None for numbers."""
-    categorical = getattr(column.dtype, "categories", None) is not None
-    values = np.asarray(column)
-    if values.dtype.kind not in "OUS" and not categorical:
-        return None
-    # A missing value differs from itself; pandas' NA is known by its type's name.
-    present = [
-        not (v is None or type(v).__name__ == "NAType" or v != v)
-        for v in values.tolist()
-    ]
-    if not all(present):
-        raise ValueError(
-            f"column {name!r} contains missing values: drop those rows, or make "
-            "missing a level of its own."
-        )
-    if not categorical and not any(isinstance(v, str) for v in values.tolist()):
-        return None
-    return sorted(set(values.astype(str).tolist()))
+def encoded_covariates(X: Any) -> tuple[FloatArray, list[str], FloatArray]:
+    """Return `numeric_covariates`, and each column's factor in distances, (p,)."""
+    categories = Categories.of(X)
+    if categories is not None:
+        matrix = check_array(categories.transform(X))
+        return matrix, categories.names, categories.factor(INDICATOR_SCALE)
+    matrix = check_array(X, dtype=np.float64)
+    names = getattr(X, "columns", [f"x{j}" for j in range(matrix.shape[1])])
+    return matrix, [str(name) for name in names], np.ones(matrix.shape[1])
 
 
 def _check_masses(weighter: Any, after: FloatArray, arms: Arms) -> None:

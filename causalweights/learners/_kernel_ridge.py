@@ -10,11 +10,17 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from causalweights._blas import single_blas_thread
+from causalweights._categories import scale_indicators
 from causalweights._typing import WEIGHT_TYPES, FloatArray, WeightType
-from causalweights._validation import check_same_rows, check_sample_weight
+from causalweights._validation import (
+    check_covariates,
+    check_outcome,
+    check_same_rows,
+    check_sample_weight,
+)
 from causalweights.kernels import Kernel
 from causalweights.learners._loo import (
     Sample,
@@ -217,8 +223,9 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Covariates, n >= 2.
+        X : array-like or frame of shape (n, d)
+            Covariates, n >= 2. Columns of strings or categories of a pandas or polars
+            frame become one indicator a level, each times sqrt(1/2) beside the scaling.
         y : array-like of shape (n,)
             Outcome.
         sample_weight : array-like of shape (n,) or None, default=None
@@ -230,14 +237,13 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
             The fitted estimator.
         """
         check_same_rows(X=X, y=y, sample_weight=sample_weight)
-        X, y = validate_data(
-            self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2
-        )
+        X = check_covariates(self, X)
+        y = check_outcome(y, X.shape[0])
         weight = check_sample_weight(sample_weight, X.shape[0])
         check_grid("bandwidth", self.bandwidth)
         check_grid("ridge", self.ridge)
         rows = weight > 0
-        X, y, weight = X[rows], np.asarray(y, dtype=np.float64)[rows], weight[rows]
+        X, y, weight = X[rows], y[rows], weight[rows]
         # Matrices here are too small to gain from BLAS threads, which spin instead.
         with single_blas_thread:
             self._fit(X, y, weight)
@@ -246,7 +252,7 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
     def _fit(self, X: FloatArray, y: FloatArray, weight: FloatArray) -> None:
         self._scaling = column_scaling(X, weight, self.standardize)
         sample = self._sample(y, weight)
-        Z = self._scaling.transform(X)
+        Z = self._points(X)
         if Z.shape[1] == 0 or len(Z) == 1:
             self._fit_constant(Z, sample)
             return
@@ -274,11 +280,11 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
             Predictions.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = check_covariates(self, X, reset=False, min_rows=1)
         out = np.full(X.shape[0], self.intercept_)
         if len(self.X_fit_) == 0:
             return out
-        Z = self._scaling.transform(X)
+        Z = self._points(X)
         if self.coef_ is None:
             out += self._kernel.operator(Z, self.X_fit_).matvec(self.dual_coef_)
             return out
@@ -289,6 +295,10 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
                 features = solve_triangular(self._core, columns.T, lower=True)
                 out[rows] += self.coef_ @ features
         return out
+
+    def _points(self, X: FloatArray) -> FloatArray:
+        """Return rows in the scale in which the kernel compares them."""
+        return scale_indicators(self, self._scaling.transform(X), self._scaling.kept)
 
     def _sample(self, y: FloatArray, weight: FloatArray) -> Sample:
         frequency = self.weight_type == "frequency"

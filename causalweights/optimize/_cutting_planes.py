@@ -1,9 +1,9 @@
 """Balancing a supremum over infinitely many functions by cutting planes.
 
-minimise sup_f |mean_w f - target mean of f| + w'diag(ridge)w / 2 over one bounded
-simplex. A supremum of affine functions is convex whatever the class, so a program over
-finitely many functions bounds the minimum from below, and the supremum at its solution
-bounds it from above (Kelley 1960, J. SIAM 8, 703-712).
+minimise sup_f |mean_w f - target mean of f| + (w - c)'diag(ridge)(w - c) / 2 over one
+bounded simplex. A supremum of affine functions is convex whatever the class, so a
+program over finitely many functions bounds the minimum from below, and the supremum at
+its solution bounds it from above (Kelley 1960, J. SIAM 8, 703-712).
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class SupremumResult:
     parameters, prices : ndarrays of shape (k, p) and (k,)
         Functions that hold the weights and their signed multipliers.
     level : float
-        With ridge > 0, w_i = (level - sum_k prices_k f_k(x_i)) / ridge_i, within the
-        bounds.
+        With ridge > 0, w_i = center_i + (level - sum_k prices_k f_k(x_i)) / ridge_i,
+        within the bounds.
     witness : ndarray of shape (p,)
         The function of the largest difference at the weights.
     n_iter : int
@@ -108,6 +108,7 @@ def simplex_supremum(
     n: int,
     ridge: ArrayLike = 0.0,
     *,
+    center: ArrayLike = 0.0,
     lower: ArrayLike = 0.0,
     upper: ArrayLike | None = None,
     tol: float = 1e-4,
@@ -122,7 +123,8 @@ def simplex_supremum(
     n : int
         Source rows.
     ridge : float or array-like of shape (n,), default=0.0
-        Non-negative; the penalty is w'diag(ridge)w / 2.
+        Non-negative; the penalty is (w - center)'diag(ridge)(w - center) / 2.
+    center : float or array-like of shape (n,), default=0.0
     lower, upper : float or array-like of shape (n,), default=0.0 and None
         Bounds on the weights.
     tol : float, default=1e-4
@@ -162,7 +164,7 @@ def simplex_supremum(
     ridge = check_ridge(ridge, n)
     low = check_vector("lower", lower, n)
     high = check_vector("upper", np.inf if upper is None else upper, n, True)
-    rounds = _Rounds(oracle, ridge, low, high, tol)
+    rounds = _Rounds(oracle, ridge, check_vector("center", center, n), low, high, tol)
     for step in range(1, max_iter + 1):
         rounds.advance()
         if rounds.relative <= tol:
@@ -177,12 +179,13 @@ class _Rounds:
         self,
         oracle: FunctionOracle,
         ridge: FloatArray,
+        center: FloatArray,
         low: FloatArray,
         high: FloatArray,
         tol: float,
     ) -> None:
         self.oracle, self.ridge, self.low, self.high = oracle, ridge, low, high
-        self.tol = tol
+        self.center, self.tol = center, tol
         n = ridge.size
         uniform = low + (np.minimum(high, 1.0) - low) * _share(low, high)
         start = oracle.start()
@@ -192,7 +195,8 @@ class _Rounds:
         self.idle = np.zeros(len(self.parameters), np.intp)
         k = len(found)
         self.supremum_before = _largest(uniform, self.F[:, :k], self.h[:k])[0]
-        self.at_start = self.supremum_before + 0.5 * float(uniform @ (ridge * uniform))
+        off = uniform - center
+        self.at_start = self.supremum_before + 0.5 * float(off @ (ridge * off))
         self.bound, self.upper, self.relative = -np.inf, np.inf, np.inf
         self.best: tuple[FloatArray, float, FloatArray] = (uniform, 0.0, found[0])
         self.master: MinimaxResult | None = None
@@ -201,8 +205,8 @@ class _Rounds:
     def advance(self) -> None:
         """Solve over the functions known, search for more, and update both bounds."""
         master = simplex_minimax(
-            self.F, self.h, self.ridge, lower=self.low, upper=self.high,
-            tol=MASTER_TOL,
+            self.F, self.h, self.ridge, center=self.center, lower=self.low,
+            upper=self.high, tol=MASTER_TOL,
         )  # fmt: skip
         self.bound = max(self.bound, master.value - master.gap)
         priced = np.abs(master.prices) > 1e-9

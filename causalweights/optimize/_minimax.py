@@ -1,8 +1,8 @@
 """Smallest largest imbalance plus a ridge, over one bounded simplex.
 
-minimise max_j |F_j'w - h_j| + w'diag(ridge)w / 2, sum of w = 1, lower <= w <= upper: a
-quadratic (ridge = 0: linear) program in (w, t), by a primal-dual interior point whose
-systems have one row a function.
+minimise max_j |F_j'w - h_j| + (w - center)'diag(ridge)(w - center) / 2, sum of w = 1,
+lower <= w <= upper: a quadratic (ridge = 0: linear) program in (w, t), by a primal-dual
+interior point whose systems have one row a function.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class MinimaxResult:
     ----------
     weights : ndarray of shape (n,)
     value : float
-        max_j |F_j'w - h_j| + w'diag(ridge)w / 2.
+        max_j |F_j'w - h_j| + (w - center)'diag(ridge)(w - center) / 2.
     largest : float
         The first term alone.
     gap : float
@@ -52,7 +52,7 @@ class MinimaxResult:
         gap over what the weights gain on uniform ones.
     prices : ndarray of shape (J,)
         Multipliers z of the functions, sum of |z| at most one: with ridge > 0,
-        ridge_i w_i = level - (F z)_i on rows strictly within their bounds.
+        ridge_i (w_i - center_i) = level - (F z)_i on rows strictly within their bounds.
     level : float
     n_iter : int
     converged : bool
@@ -75,6 +75,7 @@ def simplex_minimax(
     h: ArrayLike,
     ridge: ArrayLike = 0.0,
     *,
+    center: ArrayLike = 0.0,
     lower: ArrayLike = 0.0,
     upper: ArrayLike | None = None,
     tol: float = 1e-7,
@@ -89,7 +90,8 @@ def simplex_minimax(
     h : array-like of shape (J,)
         Target means of the functions.
     ridge : float or array-like of shape (n,), default=0.0
-        Non-negative; the penalty is w'diag(ridge)w / 2.
+        Non-negative; the penalty is (w - center)'diag(ridge)(w - center) / 2.
+    center : float or array-like of shape (n,), default=0.0
     lower, upper : float or array-like of shape (n,), default=0.0 and None
         Bounds on the weights; an `upper` of None is no bound.
     tol : float, default=1e-7
@@ -126,7 +128,8 @@ def simplex_minimax(
     high = check_vector("upper", np.inf if upper is None else upper, n, True)
     check_bounds(np.zeros(n, np.intp), low, high)
     check_options(("interior_point",), "interior_point", tol, max_iter)
-    problem = MinimaxProblem(F, h, check_ridge(ridge, n), low, high)
+    center = check_vector("center", center, n)
+    problem = MinimaxProblem(F, h, check_ridge(ridge, n), low, high, center)
     v, z, step = _solve(problem, tol, max_iter)
     value, largest = problem.value(v)
     gap, level = problem.certificate(v, z)
@@ -203,7 +206,7 @@ def _step(problem: MinimaxProblem, slacks: Slacks, now: Point) -> Point | None:
     """Take one predictor-corrector step; None where rounding allows none."""
     s, z = slacks.at(now.v, now.t), now.z
     below, above, plus, minus = slacks.split(z)
-    dual = problem.ridge * (problem.low + now.v) + problem.F @ (plus - minus)
+    dual = problem.ridge * (problem.apart + now.v) + problem.F @ (plus - minus)
     dual -= below + now.level
     dual[slacks.capped] += above
     residuals = (

@@ -27,9 +27,10 @@ class MinimaxProblem:
 
     def __init__(
         self, F: FloatArray, h: FloatArray, ridge: FloatArray, low: FloatArray,
-        high: FloatArray,
+        high: FloatArray, center: FloatArray,
     ) -> None:  # fmt: skip
         self.F, self.h, self.ridge, self.low = F, h - low @ F, ridge, low
+        self.apart = low - center  # of v = 0, from where the ridge pulls to
         self.mass = max(0.0, 1.0 - float(low.sum()))
         self.room = np.minimum(high - low, self.mass)
         # Rows that a bound can hold from above before they hold all the mass.
@@ -47,13 +48,13 @@ class MinimaxProblem:
 
     def value(self, v: FloatArray) -> tuple[float, float]:
         """Return the objective and its first term."""
-        w, largest = self.low + v, float(np.abs(self.difference(v)).max())
-        return largest + 0.5 * float(w @ (self.ridge * w)), largest
+        off, largest = self.apart + v, float(np.abs(self.difference(v)).max())
+        return largest + 0.5 * float(off @ (self.ridge * off)), largest
 
     def certificate(self, v: FloatArray, z: FloatArray) -> tuple[float, float]:
         """Return the duality gap of v and prices z of sum of |z| <= 1; the level."""
         difference = self.difference(v)
-        slope = self.F @ z + self.ridge * (self.low + v)
+        slope = self.F @ z + self.ridge * (self.apart + v)
         labels, mass = np.zeros(v.size, np.intp), np.array([v.sum()])
         gap = bounded_gap(slope, v, labels, mass, self.room)
         level = linear_program_levels(slope, labels, mass, self.room)[0]

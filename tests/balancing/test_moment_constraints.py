@@ -169,6 +169,14 @@ def test_out_of_reach_is_refused_by_name(data):
         IPMBalancer(estimand="att", moments=1).fit(frame, a)
     with pytest.raises(ValueError, match="arm 1 meet"):
         IPMBalancer(estimand="atc", moments=1, max_weight=1.01).fit(frame, a)
+    # The joint program names the arm as well, and a level that the arm lacks.
+    level = np.where((X[:, 1] > 0.5) & (a == 0), "high", "low")
+    with pytest.raises(ValueError, match=r"arm 1 meet the target's moment 'v=high'"):
+        IPMBalancer(moments=1).fit(pd.DataFrame({"u": X[:, 0], "v": level}), a)
+    # So does one of moments that are met or not together.
+    few = np.arange(len(a)) % 3
+    with pytest.raises(ValueError, match=r"'.' together with the others: the closest"):
+        IPMBalancer(estimand="att", moments=1).fit(frame, a, groups=few)
 
 
 @pytest.mark.parametrize(

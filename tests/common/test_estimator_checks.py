@@ -390,7 +390,10 @@ def test_metadata_reaches_an_effect_through_a_pipeline(routing, sample):
             WeightedEffect(),
             {"treatment": True, "sample_weight": True, "groups": True},
         ),
-        (IPMBalancer(), {"sample_weight": True}),
+        (
+            IPMBalancer(),
+            {"sample_weight": True, "base_weights": True, "groups": True},
+        ),
         (EntropyBalancer(), {"sample_weight": True, "base_weights": True}),
         (PropensityWeighter(), {"sample_weight": True, "propensity": True}),
         (WeightedKernelRidge(), {"sample_weight": True}),

@@ -320,16 +320,34 @@ REFUSED = {
     "zero weights": (
         {"sample_weight": 0 * ONES}, "sample_weight is zero on every row", "positive"
     ),
-    "string column": ({"X": frame().assign(town="Oslo")}, "X: 'town'", "encode"),
-    "category column": (
-        {"X": frame().assign(town=pd.Categorical(["Oslo"] * N))}, "X: 'town'", "encode"
-    ),
-    "polars string column": (
-        {"X": pl.DataFrame(X, schema=NAMES).with_columns(town=pl.lit("Oslo"))},
-        "X: 'town'", "encode",
+    "array of strings": (
+        {"X": np.column_stack([X.astype(object), np.full(N, "Oslo")])},
+        "X: column 3", "in the frame that fit is given",
     ),
     "date column": (
-        {"X": frame().assign(day=pd.Timestamp("2020-01-01"))}, "X: 'day'", "encode"
+        {"X": frame().assign(day=pd.Timestamp("2020-01-01"))},
+        "X: 'day'", "make them numbers",
+    ),
+    "missing category": (
+        {"X": frame().assign(town=pd.Categorical(np.where(ORDER == 9, None, WORDS)))},
+        f"'town' .*row {np.argmax(ORDER == 9)}", "those rows",
+    ),
+    "missing string": (
+        {"X": frame().assign(town=np.where(ORDER == 9, np.nan, WORDS.astype(object)))},
+        f"'town' .*row {np.argmax(ORDER == 9)}", "those rows",
+    ),
+    "null string": (
+        {"X": pl.DataFrame(X, schema=NAMES).with_columns(
+            town=pl.Series([None, *WORDS[1:]]))},
+        r"'town' .*row 0", "those rows",
+    ),
+    "strings and numbers": (
+        {"X": frame().assign(town=np.where(ORDER == 9, 2, WORDS.astype(object)))},
+        "'town' mixes strings and other values", "one kind",
+    ),
+    "identifier": (
+        {"X": frame().assign(id=[f"person {i}" for i in range(N)])},
+        "'id' has a level of its own in each of 80 rows", "drop it",
     ),
 }  # fmt: skip
 

@@ -430,9 +430,9 @@ def test_bad_data_is_named(data):
 COBALT = {
     "age": -0.3094,
     "educ": 0.0550,
-    "race_black": 0.6404,
-    "race_hispan": -0.0827,
-    "race_white": -0.5577,
+    "race=black": 0.6404,
+    "race=hispan": -0.0827,
+    "race=white": -0.5577,
     "married": -0.3236,
     "nodegree": 0.1114,
     "re74": -0.7211,
@@ -457,9 +457,15 @@ def test_levels_of_numbers_missing_values_and_pairs():
     a = [0, 0, 1, 1]
     frame = pd.DataFrame({"g": pd.Categorical([3, 1, 3, 3]), "s": list("yxyx")})
     table = balance_table(frame, a)
-    assert table["mean_control_before"].to_dict() == {"g_3": 0.5, "s_y": 0.5}
+    shares = {"g=1": 0.5, "g=3": 0.5, "s=x": 0.5, "s=y": 0.5}
+    assert table["mean_control_before"].to_dict() == shares
+    assert table["mean_treated_before"].to_dict() == {**shares, "g=1": 0.0, "g=3": 1.0}
     mixed = pd.DataFrame({"g": [1, 2, 3, 4]}, dtype=object)
     assert balance_table(mixed, a).index.tolist() == ["g"]
+    words = pd.DataFrame({"g": np.where([True, False, True, True], "u", "v")})
+    numbers = pd.DataFrame({"g": [1, 0, 1, 1]})
+    overall = [balance_table(X, a).attrs["overall"]["1 vs 0"] for X in (words, numbers)]
+    assert overall[0] == pytest.approx(overall[1])
     for missing in (None, np.nan, pd.NA):
         frame = pd.DataFrame({"g": ["u", missing, "v", "u"]}, dtype=object)
         with pytest.raises(ValueError, match="column 'g' contains missing values"):
