@@ -392,7 +392,7 @@ def test_metadata_reaches_an_effect_through_a_pipeline(routing, sample):
         ),
         (
             IPMBalancer(),
-            {"sample_weight": True, "base_weights": True, "groups": True},
+            {"sample_weight": True, "base_weights": True, "groups": None},
         ),
         (EntropyBalancer(), {"sample_weight": True, "base_weights": True}),
         (PropensityWeighter(), {"sample_weight": True, "propensity": True}),
