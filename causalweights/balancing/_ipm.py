@@ -17,33 +17,37 @@ from causalweights._validation import check_same_rows
 from causalweights.balancing._blocks_dask import dask_design
 from causalweights.balancing._discriminators import default_ridge
 from causalweights.balancing._ipm_fit import fit_balance, outside_goal, report_fit
+from causalweights.balancing._log_linear_influence import log_linear_model
 from causalweights.balancing._mass_problem import MassProblem, refuse_row_data
 from causalweights.balancing._new_rows import _WeighsNewRows
+from causalweights.balancing._overlap_target import _TargetsOverlap
 from causalweights.balancing._weighter import (
     Design,
     unchanged_on_error,
     warn_concentration,
 )
+from causalweights.inference import WeightModel
 from causalweights.kernels import Kernel
 
 SOLVERS = ("auto", "active_set", "interior_point", "low_rank", "adam")
 CLASS_METHODS = ["resolve", "evaluate", "draw", "search"]
 
 
-class IPMBalancer(_WeighsNewRows):
+class IPMBalancer(_TargetsOverlap, _WeighsNewRows):
     """Balance covariates between treatment arms by an integral probability metric.
 
     Each arm receives non-negative weights under which its covariate distribution is
     as close to the target's as the discriminator class can tell: the convex program is
     solved exactly and certified by a Frank-Wolfe gap. No propensity or outcome model
     is needed; what matters is that the outcome's mean given the covariates is close to
-    the class. Use it in place of inverse-probability weights. Do not use it
-    where the arms do not overlap: look at ``ess_`` and at the balance table.
+    the class. Where arms do not overlap do not use it: look at ``ess_`` and the balance
+    table.
 
     Parameters
     ----------
-    estimand : {"ate", "att", "atc"}, default="ate"
-        Target: the whole sample, the focal arm or the control arm.
+    estimand : {"ate", "att", "atc", "ato"}, default="ate"
+        Target: the whole sample, the focal arm, the control arm, or the overlap
+        population by an unpenalised logistic propensity.
     discriminator : str, Kernel, function class or None, default="energy"
         ``"energy"`` (energy distance; no bandwidth), ``"gaussian"``, ``"laplace"``,
         ``"matern"`` (nu = 3/2), ``"linear"`` (distance of the mean vectors), or a
@@ -92,9 +96,8 @@ class IPMBalancer(_WeighsNewRows):
             default="auto"
         ``"auto"`` is exact up to about 4000 rows; above, it prices columns and, where
         the optimum is dense, descends without a matrix until ``tol``: 1e-3 is advised.
-        ``"low_rank"``, the choice of "auto"
-        for a dask array, solves for ``rank`` features block by block: see the notes.
-        ``"adam"`` is the paper's own training, see `kong2023`.
+        ``"low_rank"``, the choice of "auto" for a dask array, solves for ``rank``
+        features block by block. ``"adam"`` is the paper's training, see `kong2023`.
     rank : int, default=400
         Landmarks of ``"low_rank"``; more bring its weights closer to the exact ones.
     epochs, learning_rate : int and float, default=1000 and 0.03
@@ -149,9 +152,8 @@ class IPMBalancer(_WeighsNewRows):
     Solves min d^2(P_w, Q) + ridge sum_i (m_i - b_i)^2 over masses m on the simplex, b
     those of the base weights, zero without any. With ``discriminator=None`` that is the
     least squared distance to the base weights under the moments. With groups the
-    unknowns are the masses of clusters within arms, and ``gap_`` is that of their
-    program. The effect needs unconfoundedness and overlap. Time about one Cholesky
-    factorisation of the support's size cubed; memory 8 n^2 bytes up to about 4000 rows
+    unknowns are the clusters' masses, and ``gap_`` is that of their program. The effect
+    needs unconfoundedness and overlap. Time about the support's size cubed; memory 8 n^2 bytes up to about 4000 rows
     (or clusters), above it O(n) with at most 1.2 GB for a low-rank factor.
 
     ``solver="low_rank"`` needs ridge > 0 and takes O(n rank^2) time and O(n rank)
@@ -162,8 +164,7 @@ class IPMBalancer(_WeighsNewRows):
     one pass over all pairs of rows, so ``converged_`` tells how near the weights are
     to those of the kernel itself; tol=1e-2 is a usual bar.
 
-    The paper's softmax and Adam are replaced by the exact solution, and the ridge is
-    explicit instead of early stopping.
+    The exact solution and the ridge replace the paper's Adam and early stopping.
 
     References
     ----------
@@ -223,6 +224,8 @@ class IPMBalancer(_WeighsNewRows):
 
     # Folds by group do not mean that groups share a weight: ask for it.
     __metadata_request__fit = {"base_weights": True, "groups": None}
+
+    _estimands = ("ate", "att", "atc", "ato")
 
     def __init__(
         self,
@@ -364,10 +367,10 @@ class IPMBalancer(_WeighsNewRows):
         return self
 
     def _block_design(self, X: Any, treatment: Any, sample_weight: Any) -> Design:
-        if self.solver not in ("auto", "low_rank"):
+        if self.solver not in ("auto", "low_rank") or self.estimand.lower() == "ato":
             raise ValueError(
-                f"solver={self.solver!r} needs all rows in memory: a dask array needs "
-                "solver='auto' or 'low_rank'."
+                f"solver={self.solver!r}, estimand={self.estimand!r}: a dask array "
+                "needs solver='auto' or 'low_rank' and an estimand other than 'ato'."
             )
         return dask_design(self, X, treatment, sample_weight)
 
@@ -382,6 +385,12 @@ class IPMBalancer(_WeighsNewRows):
         self._keep_dual(design, fit.dual)
         warn_concentration(design, fit.masses)
         return fit.masses
+
+    def _weight_model(self) -> WeightModel | None:
+        """Return the first-order behaviour of log-linear weights, None for others."""
+        dual: Any = self._dual
+        tilts = getattr(dual, "tilts", [])
+        return log_linear_model(tilts, dual.rows) if tilts else None
 
     def _store(
         self, design: Design, masses: FloatArray, target: FloatArray | None = None

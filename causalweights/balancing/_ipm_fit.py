@@ -122,7 +122,7 @@ def outside_goal(balancer: Any, design: Design) -> Goal | None:
         if balancer.target_weight is not None:
             raise ValueError("target_weight needs target, the rows it weighs.")
         return None
-    if design.focal is not None:
+    if design.estimand != "ate":
         raise ValueError(
             "target= takes the place of the estimand's own population: pass "
             "estimand='ate', the average effect in the target."
@@ -166,6 +166,11 @@ def _refuse_parametric(
         raise ValueError(
             f"{name} takes no moments, no bounds on the weights and no dask array: use "
             "weight_model='nonparametric' and another solver."
+        )
+    if balancer.weight_model == "loglinear" and design.estimand == "ato":
+        raise ValueError(
+            "estimand='ato' with weight_model='loglinear': overlap weights of an arm "
+            "are not log-linear. Use weight_model='nonparametric'."
         )
     if adam and balancer.discriminator not in TRAINED:
         raise ValueError(

@@ -13,6 +13,7 @@ from causalweights.balancing._adversarial import train_adversarial
 from causalweights.balancing._discriminators import resolve_discriminator
 from causalweights.balancing._goal import Goal, Pooled
 from causalweights.balancing._log_linear import fit_log_linear, log_linear_weights
+from causalweights.balancing._log_linear_influence import TiltedArm
 from causalweights.balancing._mmd_certificates import (
     arm_report,
     certify,
@@ -37,12 +38,19 @@ class LogLinearDual:
     coefs : list of (d,) or None, by weighted arm
     log_scales, shares : (A,)
     kernel : KernelDual or None
+    tilts : list of TiltedArm
+        What the tilts minimise; empty where they were trained, or for an outside
+        target.
+    rows : (n_all,), bool
+        The caller's rows of positive sample weight.
     """
 
     coefs: list[FloatArray | None]
     log_scales: FloatArray
     shares: FloatArray
     kernel: KernelDual | None
+    tilts: list[TiltedArm]
+    rows: np.ndarray
 
     @property
     def levels(self) -> FloatArray:
@@ -105,7 +113,7 @@ def fit_parametric(
         )
     shares = _shares(design, goal)
     rng = np.random.default_rng(_seed(balancer.random_state))
-    masses, solved = base.copy(), {}
+    masses, solved, tilts = base.copy(), {}, []
     for a in design.weighted_arms():
         mine = arms.codes == a
         problem = (Z[mine], goal, base[mine], penalty[mine], shares[a])
@@ -114,6 +122,14 @@ def fit_parametric(
         else:
             assert kernel is not None
             solved[a] = _descend(balancer, kernel, *problem, rng)
+            coef = solved[a].coef
+            if coef is not None and not goal.is_outside:
+                tilts.append(
+                    TiltedArm(
+                        kernel, Z, mine, design.sample_weight, goal.of_sample, coef,
+                        float(shares[a]), penalty, balancer.weight_type == "sampling",
+                    )
+                )  # fmt: skip
         masses[mine] = solved[a].masses
     results = list(solved.values())
     pairs, by_arm, witness = {}, {}, None
@@ -136,6 +152,8 @@ def fit_parametric(
         np.array([r.log_scale for r in results]),
         shares[design.weighted_arms()],
         witness,
+        tilts,
+        design.rows,
     )
     converged = all(r.stationary for r in results)
     return BalancingFit(masses, kernel, pairs, by_arm, converged, dual)

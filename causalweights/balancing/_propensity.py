@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -33,7 +34,7 @@ from causalweights.balancing._weighter import (
     unchanged_on_error,
     warn_concentration,
 )
-from causalweights.inference._weight_model import WeightModel
+from causalweights.inference._weight_model import TargetModel, WeightModel
 
 _SHARE = Interval(Real, 0, 0.5, closed="neither")
 
@@ -52,9 +53,9 @@ class PropensityWeighter(_BaseWeighter):
 
     Weights are h(x) / e_a(x), with h = 1 (ATE), the target arm's probability (ATT, ATC)
     or 1 / sum_k 1/e_k (ATO), normalised within each arm (Hajek). They balance what
-    the propensity model gets right, on average over samples, not in the sample at hand;
-    they are the baseline for `IPMBalancer` and `EntropyBalancer`, which balance in the
-    sample. Prefer ``estimand="ato"`` where overlap is poor: its weights are bounded.
+    the propensity model gets right, on average over samples; `IPMBalancer` and
+    `EntropyBalancer` balance in the sample at hand. Prefer ``estimand="ato"`` where
+    overlap is poor: its weights are bounded.
 
     Parameters
     ----------
@@ -259,8 +260,7 @@ class PropensityWeighter(_BaseWeighter):
         if self.trim == "crump":
             if design.estimand != "ate":
                 raise ValueError(
-                    "trim='crump' is the optimal rule for estimand='ate' only: give a "
-                    "number."
+                    "trim='crump' is the rule for estimand='ate' only: give a number."
                 )
             self.trim_threshold_ = crump_threshold(e, design.sample_weight)
         kept = self._inside(e)
@@ -275,9 +275,8 @@ class PropensityWeighter(_BaseWeighter):
         self._norms = totals / np.bincount(arms.codes, weights=raw)
         self._codes, self._focal = arms.codes, design.focal
         masses = normalize_per_arm(raw, arms)
-        warn_concentration(
-            design, masses, "estimand='ato', trim or clip spread the weights"
-        )
+        advice = "estimand='ato', trim or clip spread the weights"
+        warn_concentration(design, masses, advice)
         return masses
 
     def _inside(self, e: FloatArray) -> np.ndarray:
@@ -295,10 +294,21 @@ class PropensityWeighter(_BaseWeighter):
         e = np.clip(e, self.clip, 1 - self.clip)
         return e / e.sum(axis=1, keepdims=True)
 
+    def _clipped(self, e: FloatArray) -> np.ndarray:
+        """Return which rows have a probability outside the clip."""
+        clip = 0.0 if self.clip is None else self.clip
+        return np.any((e < clip) | (e > 1 - clip), axis=1)
+
     def _ratio(self, e, codes, estimand, focal) -> FloatArray:
         """Return the unnormalised weights, zero for trimmed rows."""
         ratio = balancing_ratio(self._bounded(e), codes, estimand, focal)
         return np.where(self._inside(e), ratio, 0.0)
+
+    def _targeted(self, design: Design, fitting: bool) -> Design:
+        if fitting or design.estimand != "ato":
+            return design
+        e = np.asarray(self.propensity_model_.predict_proba(design.X))
+        return replace(design, tilt=overlap_tilt(self._bounded(e)))
 
     def _target(self, design: Design) -> FloatArray:
         e = self.propensity_[design.rows]
@@ -344,8 +354,7 @@ class PropensityWeighter(_BaseWeighter):
         """
         e = self.predict_propensity(X)
         codes = self._arm_codes(treatment, len(e))
-        ratio = self._ratio(e, codes, self.estimand_, self._focal)
-        return ratio * self._norms[codes]
+        return self._ratio(e, codes, self.estimand_, self._focal) * self._norms[codes]
 
     def _weight_model(self) -> WeightModel | None:
         """Return the first-order behaviour of the weights in the caller's rows.
@@ -359,16 +368,26 @@ class PropensityWeighter(_BaseWeighter):
             return None
         rows = ~np.isnan(self.propensity_[:, 0])
         e = self.propensity_[rows]
-        fixed = ~self._inside(e)
-        if self.clip is not None:
-            clipped = np.any((e < self.clip) | (e > 1 - self.clip), axis=1)
-            if e.shape[1] > 2 and np.any(clipped):
-                return None
-            fixed |= clipped
+        clipped = self._clipped(e)
+        if e.shape[1] > 2 and np.any(clipped):
+            return None
+        fixed = ~self._inside(e) | clipped
         model = weight_model(
             self._scores, self._codes, e, self.estimand_, self._focal, rows
         )
         model.log_gradient[np.flatnonzero(rows)[fixed]] = 0.0
+        return model
+
+    def _target_model(self) -> TargetModel | None:
+        """Return how an overlap population follows the model, None for others."""
+        from causalweights.balancing._overlap_target import overlap_model
+
+        if self._scores is None or self.estimand_ != "ato":
+            return None
+        rows = ~np.isnan(self.propensity_[:, 0])
+        e = self.propensity_[rows]
+        model = overlap_model(self._scores.basis, self._scores.influence, e, rows)
+        model.log_gradient[np.flatnonzero(rows)[self._clipped(e)]] = 0.0
         return model
 
 

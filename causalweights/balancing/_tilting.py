@@ -11,7 +11,7 @@ from causalweights._typing import FloatArray, IntArray
 from causalweights._validation import Arms
 
 # A probability this close to zero or one is separation, not a rare treatment.
-_SEPARATION = 1e-10
+SEPARATION = 1e-10
 
 
 def overlap_share(e: FloatArray) -> FloatArray:
@@ -92,7 +92,7 @@ def check_propensity(propensity: Any, rows: np.ndarray, control: int, n_arms: in
 
 def warn_separation(e: FloatArray, arms: Arms, cause: str) -> None:
     """Warn about rows that some arm has no chance to hold, by arm."""
-    extreme = np.any((e < _SEPARATION) | (e > 1 - _SEPARATION), axis=1)
+    extreme = np.any((e < SEPARATION) | (e > 1 - SEPARATION), axis=1)
     counts = np.bincount(arms.codes[extreme], minlength=arms.n_arms)
     if not np.any(counts):
         return

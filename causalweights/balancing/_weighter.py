@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -54,6 +54,9 @@ class Design:
         Arm that is the target, None where all rows are.
     rows : ndarray of shape (n_all,), bool
         Which of the caller's rows these are.
+    tilt : ndarray of shape (n,) or None
+        Density of the target relative to the rows, where it is neither all of them nor
+        an arm.
     """
 
     X: FloatArray
@@ -64,12 +67,15 @@ class Design:
     estimand: str
     focal: int | None
     rows: np.ndarray
+    tilt: FloatArray | None = field(default=None, kw_only=True)
 
     def target_masses(self) -> FloatArray:
         """Return the target's masses, sum one; zero outside the focal arm."""
         masses = self.sample_weight.copy()
         if self.focal is not None:
             masses[self.arms.codes != self.focal] = 0.0
+        if self.tilt is not None:
+            masses *= self.tilt
         return masses / masses.sum()
 
     def base_masses(self) -> FloatArray:
@@ -172,6 +178,7 @@ class _BaseWeighter(BaseEstimator):
             design = self._block_design(X, treatment, sample_weight)
         else:
             design = self._row_design(X, treatment, sample_weight, scaling)
+            design = self._targeted(design, scaling is None)
         if scaling is None and len(design.scaling.constant):
             names = covariate_names(self)
             warn_constant([names[j] for j in design.scaling.constant])
@@ -194,6 +201,10 @@ class _BaseWeighter(BaseEstimator):
         focal = focal_arm(arms, estimand)
         Z = scaling.transform(X)
         return Design(X, Z, scaling, arms, weight, estimand, focal, rows)
+
+    def _targeted(self, design: Design, fitting: bool) -> Design:
+        """Return the design with its target, where the arms do not say it."""
+        return design
 
     def _block_design(self, X: Any, treatment: Any, sample_weight: Any) -> Design:
         """Return the design of a dask array, for a weighter that takes one."""

@@ -31,7 +31,7 @@ from causalweights.inference._subsampling import (
     minimum_volatility,
     subsample_interval,
 )
-from causalweights.inference._weight_model import WeightModel
+from causalweights.inference._weight_model import TargetModel, WeightModel
 
 __all__ = [
     "ArmMeans",
@@ -43,6 +43,7 @@ __all__ = [
     "PointAndLimit",
     "Sensitivity",
     "SubsamplingResult",
+    "TargetModel",
     "WeightModel",
     "augmented_means",
     "compare",

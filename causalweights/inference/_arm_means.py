@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from causalweights._typing import FloatArray, IntArray
-from causalweights.inference._weight_model import WeightModel
+from causalweights.inference._weight_model import TargetModel, WeightModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ def augmented_means(
     target_masses: FloatArray,
     predictions: FloatArray,
     *,
+    target_model: TargetModel | None = None,
     fixed_target: bool = False,
     augment: bool = True,
 ) -> ArmMeans:
@@ -71,6 +72,8 @@ def augmented_means(
         Masses sum to one in each arm, target masses to one overall.
     predictions : ndarray of shape (n, K)
         m_a(X_i).
+    target_model : TargetModel or None, default=None
+        Of an estimated target; its parameters add their influence.
     fixed_target : bool, default=False
         Drop the target's term: inference given the sample's covariates.
     augment : bool, default=True
@@ -81,10 +84,14 @@ def augmented_means(
     for a in range(n_arms):
         own = np.where(codes == a, masses, 0.0)
         residual = own * (y - predictions[:, a])
-        mean = target_masses @ predictions[:, a] + residual.sum()
+        model_mean = float(target_masses @ predictions[:, a])
+        mean = model_mean + residual.sum()
         phi[:, a] = residual
         if not fixed_target:
             phi[:, a] += target_masses * (predictions[:, a] - mean)
+        if target_model is not None:
+            spread = target_masses * (predictions[:, a] - model_mean)
+            phi[:, a] += target_model.influence @ (spread @ target_model.log_gradient)
         means[a] = mean if augment else own @ y
     return ArmMeans(means, phi, predictions)
 
@@ -98,6 +105,7 @@ def m_estimation_means(
     weight_model: WeightModel | None,
     outcome: LinearFit | None,
     *,
+    target_model: TargetModel | None = None,
     fixed_target: bool = False,
 ) -> ArmMeans:
     """Return arm means whose contributions account for every estimated parameter.
@@ -117,8 +125,11 @@ def m_estimation_means(
         model_mean = float(target_masses @ predictions[:, a])
         means[a] = model_mean + offset
         phi[:, a] = own * (residual - offset) if weighted else 0.0
-        if outcome is not None and not fixed_target:
-            phi[:, a] += target_masses * (predictions[:, a] - model_mean)
+        spread = target_masses * (predictions[:, a] - model_mean)
+        if not fixed_target:
+            phi[:, a] += spread
+        if target_model is not None:
+            phi[:, a] += target_model.influence @ (spread @ target_model.log_gradient)
         if outcome is not None:
             slope = (target_masses - own) @ outcome.designs[a]
             phi[:, a] += outcome.influence[a] @ slope

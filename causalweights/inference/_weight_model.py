@@ -27,3 +27,22 @@ class WeightModel:
     log_gradient: FloatArray
     influence: FloatArray
     target_influence: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class TargetModel:
+    """First-order behaviour of a target population that is itself estimated.
+
+    The overlap population is one: its density depends on the propensity.
+
+    Attributes
+    ----------
+    log_gradient : ndarray of shape (n, p)
+        Derivative of each row's log unnormalised target mass with respect to the
+        parameters.
+    influence : ndarray of shape (n, p)
+        Contributions to the error of the estimated parameters.
+    """
+
+    log_gradient: FloatArray
+    influence: FloatArray

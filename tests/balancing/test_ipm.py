@@ -461,7 +461,6 @@ def test_unconverged_weights_warn_and_show(sample, monkeypatch):
     ("change", "message"),
     [
         ({"estimand": "late"}, "estimand='late' is not available"),
-        ({"estimand": "ato"}, "estimand='ato' is not available"),
         ({"discriminator": "wasserstein"}, "discriminator='wasserstein'"),
         ({"control": 7}, "control=7 is not a treatment label"),
         ({"max_weight": 0.5}, "max_weight"),

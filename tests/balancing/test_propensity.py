@@ -252,7 +252,7 @@ def test_crump_rule_is_the_best_threshold(three_arms):
 
 def test_crump_rule_is_for_the_ate(two_arms):
     X, a, _ = two_arms
-    with pytest.raises(ValueError, match="optimal rule for estimand='ate'"):
+    with pytest.raises(ValueError, match="rule for estimand='ate' only"):
         fitted(X, a, estimand="att", trim="crump")
 
 
