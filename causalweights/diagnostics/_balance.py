@@ -21,6 +21,7 @@ from causalweights.diagnostics._samples import (
     WeightedArms,
     collect_arms,
     encoded_covariates,
+    join_outside,
 )
 from causalweights.diagnostics._weights import kish
 
@@ -82,7 +83,8 @@ def balance_table(
         the focal arm.
     compare : {"arms", "pairs", "target"}, default="arms"
         Each arm with the control arm, all pairs of arms, or each arm but the focal one
-        with the target (all rows for the ATE, the focal arm for ATT and ATC).
+        with the target (all rows for the ATE, the focal arm for ATT and ATC, a
+        weighter's own ``target=``).
     standardize_by : {"auto", "pooled", "all", "control", "focal"}, default="auto"
         SD to divide by: root of the mean of the arms' variances (of all arms, also with
         K > 2), the full sample's, the control or the focal arm's. ``"auto"`` is pooled
@@ -173,6 +175,8 @@ def balance_table(
             "label a row of X."
         )
     matrix = matrix[samples.rows]
+    if compare == "target":
+        matrix, samples = join_outside(X, matrix, samples)
     compared = compared_samples(samples, compare)
     scale_by = resolve_scale(samples, standardize_by)
     values = contrast_measures(
@@ -242,7 +246,7 @@ def _attributes(
 ) -> dict[str, Any]:
     """Return what the table's attrs say besides the overall distances."""
     arms = samples.arms
-    copies = samples.before if samples.weight_type == "frequency" else None
+    copies = samples.copies
     attributes: dict[str, Any] = {
         "estimand": samples.estimand,
         "standardize_by": scale_by,

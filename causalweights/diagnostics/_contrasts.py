@@ -104,7 +104,7 @@ def contrast_measures(
 ) -> list[dict[str, FloatArray]]:
     """Return the columns of each contrast, arrays of shape (d,)."""
     binary = two_valued(X)
-    copies = samples.before if samples.weight_type == "frequency" else None
+    copies = samples.copies
 
     def moments(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
         each = [weighted_moments(X, w, binary, copies) for w in weights]

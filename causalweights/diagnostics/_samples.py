@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ class WeightedArms:
     weight_type : str
     rows : ndarray of shape (n_all,), bool
         Which of the caller's rows these are.
+    outside : (rows, weights) or None
+        A target that is not in the sample; `target` is then None.
     """
 
     arms: Arms
@@ -52,6 +54,14 @@ class WeightedArms:
     target: FloatArray | None
     weight_type: str
     rows: np.ndarray
+    outside: tuple[Any, FloatArray] | None = None
+
+    @property
+    def copies(self) -> FloatArray | None:
+        """Rows that each row stands for, None for sampling weights."""
+        if self.weight_type != "frequency":
+            return None
+        return np.where(self.before > 0, self.before, 1.0)
 
     def of_arm(self, arm: int, weights: FloatArray) -> FloatArray:
         """Return the weights of an arm: zero outside it."""
@@ -87,23 +97,55 @@ def collect_arms(
     if weighter is not None and after is not None:
         _check_masses(weighter, after, arms)
     rows = before > 0
-    target = getattr(weighter, "target_masses_", None)
+    target, outside = getattr(weighter, "target_masses_", None), None
     if target is not None and not np.any(target):
-        raise ValueError(
-            "the weighter's target lies outside the sample (target=): these "
-            "diagnostics compare arms with rows of the sample. Its discrepancy_ and "
-            "pairwise_discrepancy_ tell how close the arms are to the target."
-        )
+        masses = check_sample_weight(weighter.target_weight, len(weighter.target))
+        target, outside = None, (weighter.target, masses)
     if not np.all(rows):
         arms, before = arms.take(rows), before[rows]
         after = None if after is None else after[rows]
         target = None if target is None else target[rows]
     estimand = check_estimand("ate" if estimand is None else estimand)
     focus = focal_arm(arms, estimand)
-    if target is None and estimand != "ato":
+    if target is None and outside is None and estimand != "ato":
         target = before if focus is None else np.where(arms.codes == focus, before, 0.0)
     _refuse_empty(arms, after)
-    return WeightedArms(arms, before, after, estimand, focus, target, weight_type, rows)
+    return WeightedArms(
+        arms, before, after, estimand, focus, target, weight_type, rows, outside
+    )
+
+
+def join_outside(
+    X: Any, matrix: FloatArray, samples: WeightedArms
+) -> tuple[FloatArray, WeightedArms]:
+    """Return the rows of the sample followed by those of an outside target.
+
+    They weigh nothing in the arms.
+    """
+    if samples.outside is None:
+        return matrix, samples
+    rows, weights = samples.outside
+    categories = Categories.of(X)
+    other = check_array(
+        rows if categories is None else categories.transform(rows), dtype=np.float64
+    )
+    if other.shape[1] != matrix.shape[1]:
+        raise ValueError(
+            f"X has {matrix.shape[1]} columns, the weighter's target {other.shape[1]}: "
+            "compare='target' needs the covariates that the weights were made from."
+        )
+    nothing = np.zeros(len(other))
+    codes = np.concatenate([samples.arms.codes, nothing.astype(np.intp)])
+    after = samples.after
+    joined = replace(
+        samples,
+        arms=replace(samples.arms, codes=codes),
+        before=np.concatenate([samples.before, nothing]),
+        after=None if after is None else np.concatenate([after, nothing]),
+        target=np.concatenate([np.zeros(len(matrix)), weights]),
+        outside=None,
+    )
+    return np.vstack([matrix, other]), joined
 
 
 def fitted_weighter(weights: Any) -> Any:

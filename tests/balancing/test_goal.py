@@ -7,7 +7,12 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 
 from causalweights import IPMBalancer, balance_table
-from causalweights.discrepancy import HalfSpaces, energy_distance, supremum
+from causalweights.discrepancy import (
+    HalfSpaces,
+    energy_distance,
+    kolmogorov_smirnov,
+    supremum,
+)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +116,37 @@ def test_targets_that_cannot_be_are_refused(options, message, data):
         IPMBalancer(**{"target": T, **options}).fit(X, a)
 
 
-def test_balance_tables_say_where_to_look(data):
+@pytest.mark.parametrize("weight_type", ["sampling", "frequency"])
+def test_balance_tables_compare_with_the_target(weight_type, data):
     X, a, T = data
-    with pytest.raises(ValueError, match="outside the sample"):
-        balance_table(X, a, IPMBalancer(target=T).fit(X, a))
+    t = np.random.default_rng(1).integers(0, 4, len(T))
+    s = np.random.default_rng(2).integers(1, 4, len(X))
+    fit = IPMBalancer(target=T, target_weight=t, weight_type=weight_type)
+    fit.fit(X, a, sample_weight=s)
+    table = balance_table(X, a, fit, sample_weight=s, compare="target")
+    scale = np.sqrt(
+        [np.mean([np.cov(X[a == k, j], fweights=s[a == k]) for k in (0, 1)])
+         for j in (0, 1)]
+    )  # fmt: skip
+    for k in (0, 1):
+        rows = table.loc[f"{k} vs target"]
+        goal = np.average(T, axis=0, weights=t)
+        assert_allclose(rows["mean_reference_after"], goal)
+        assert_allclose(rows["mean_arm_after"], fit.masses_[a == k] @ X[a == k])
+        gaps = np.average(X[a == k], axis=0, weights=s[a == k]) - goal
+        assert_allclose(rows["mean_arm_before"] - goal, gaps)
+        if weight_type == "frequency":
+            assert_allclose(rows["smd_before"], gaps / scale)
+        ks = [
+            kolmogorov_smirnov(X[a == k, j], T[:, j], fit.masses_[a == k], t)
+            for j in (0, 1)
+        ]
+        assert_allclose(rows["ks_after"], ks)
+    assert table["smd_after"].abs().max() < 0.1
+    overall = table.attrs["overall"]["0 vs target"]
+    assert overall["energy_distance_after"] < 0.1 * overall["energy_distance_before"]
+    # Arms are compared with each other as ever, and other covariates too.
+    arms = balance_table(X[:, :1], a, fit, sample_weight=s)
+    assert abs(arms["smd_after"].iloc[0]) < 0.1
+    with pytest.raises(ValueError, match="compare='target' needs the covariates"):
+        balance_table(X[:, :1], a, fit, sample_weight=s, compare="target")
