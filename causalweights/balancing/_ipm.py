@@ -153,8 +153,9 @@ class IPMBalancer(_TargetsOverlap, _WeighsNewRows):
     those of the base weights, zero without any. With ``discriminator=None`` that is the
     least squared distance to the base weights under the moments. With groups the
     unknowns are the clusters' masses, and ``gap_`` is that of their program. The effect
-    needs unconfoundedness and overlap. Time about the support's size cubed; memory 8 n^2 bytes up to about 4000 rows
-    (or clusters), above it O(n) with at most 1.2 GB for a low-rank factor.
+    needs unconfoundedness and overlap. Time about the support's size cubed; memory
+    8 n^2 bytes up to about 4000 rows (or clusters), above it O(n) with at most 1.2 GB
+    for a low-rank factor.
 
     ``solver="low_rank"`` needs ridge > 0 and takes O(n rank^2) time and O(n rank)
     memory for the weights of the kernel's Nystrom approximation plus the diagonal it

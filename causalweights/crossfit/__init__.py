@@ -2,11 +2,12 @@
 
 from causalweights.crossfit._fitting import check_takes_weights, fit_with_weights
 from causalweights.crossfit._folds import Fold, kept_splits, make_folds, repeat_seeds
-from causalweights.crossfit._nuisance import outcome_predictions
+from causalweights.crossfit._nuisance import check_binary, outcome_predictions
 from causalweights.crossfit._propensity import propensity_predictions
 
 __all__ = [
     "Fold",
+    "check_binary",
     "check_takes_weights",
     "fit_with_weights",
     "kept_splits",

@@ -79,7 +79,7 @@ def outcome_predictions(
         raise ValueError(f"arms={columns} are not among the {n_arms} arms.")
     usable = check_learner(model, "outcome_model", len(y), sample_weight)
     if is_classifier(model):
-        _check_binary(model, y)
+        check_binary(model, y)
     tasks = []
     for train, test in folds:
         train = train[usable[train]]
@@ -115,7 +115,8 @@ def check_learner(
     return np.asarray(sample_weight) > 0
 
 
-def _check_binary(model: Any, y: np.ndarray) -> None:
+def check_binary(model: Any, y: np.ndarray) -> None:
+    """Refuse a classifier for outcomes other than 0 and 1."""
     values = np.unique(y)
     if not np.all(np.isin(values, (0, 1))):
         raise ValueError(

@@ -1,24 +1,26 @@
-"""Outcome models of an effect: cross-fitted predictions, least-squares pieces."""
+"""Outcome models of an effect: cross-fitted predictions, pieces of smooth fits."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 
 from causalweights._typing import FloatArray
 from causalweights._validation import Arms
+from causalweights.balancing._logistic import UnpenalizedLogistic, without_penalty
 from causalweights.crossfit import (
+    check_binary,
     fit_with_weights,
     make_folds,
     outcome_predictions,
 )
 from causalweights.effects._outside import Outside
-from causalweights.inference import LinearFit, least_squares_influence
+from causalweights.inference import OutcomeFit, score_influence
 
 
 def repeated_predictions(
@@ -68,35 +70,63 @@ def repeated_predictions(
     return total / n_rep
 
 
-def is_least_squares(model: Any) -> bool:
-    """Tell whether the model, or a Pipeline's last step, is ordinary least squares."""
+def is_smooth(model: Any) -> bool:
+    """Tell whether the model's coefficients solve score equations in all rows.
+
+    Least squares, or logistic regression without a penalty; or a Pipeline's last step.
+    """
     last = model[-1] if isinstance(model, Pipeline) else model
-    return isinstance(last, LinearRegression) and not last.positive
+    if isinstance(last, LinearRegression):
+        return not last.positive
+    return without_penalty(last)
 
 
-def fit_least_squares(
+def fit_smooth(
     model: Any,
     X: Any,
     y: FloatArray,
     arms: Arms,
     sample_weight: FloatArray | None,
-) -> tuple[FloatArray, LinearFit]:
-    """Fit least squares by arm, in sample; return predictions (n, K) and the pieces."""
+) -> tuple[FloatArray, OutcomeFit]:
+    """Fit the model by arm, in sample; return predictions (n, K) and the pieces."""
     s = np.ones(len(y)) if sample_weight is None else sample_weight
+    model, logistic = _exact(model), is_classifier(model)
+    if logistic:
+        check_binary(model, y)
     predictions = np.empty((len(y), arms.n_arms))
-    designs, influence = [], []
+    gradients, influence = [], []
     for a in range(arms.n_arms):
         rows = np.flatnonzero(arms.codes == a)
+        if logistic and np.ptp(y[rows]) == 0:
+            raise ValueError(
+                f"outcome_model: arm {arms.label(a)!r} has one outcome only, "
+                f"{y[rows[0]]:g}, so a logistic regression has no finite solution. Use "
+                "LinearRegression or outcome_model=None."
+            )
         weight = None if sample_weight is None else sample_weight[rows]
         fitted = clone(model)
         fit_with_weights(fitted, _safe_indexing(X, rows), y[rows], weight)
-        predictions[:, a] = fitted.predict(X)
+        slope: FloatArray | float = 1.0
+        if logistic:
+            p = predictions[:, a] = fitted.predict_proba(X)[:, 1]
+            slope = p * (1.0 - p)
+        else:
+            predictions[:, a] = fitted.predict(X)
         design = _design(fitted, X)
-        residual = y - predictions[:, a]
         own = np.where(arms.codes == a, s, 0.0)
-        designs.append(design)
-        influence.append(least_squares_influence(design, residual, own))
-    return predictions, LinearFit(designs, influence)
+        gradients.append(design * np.reshape(slope, (-1, 1)))
+        influence.append(score_influence(design, y - predictions[:, a], own, slope))
+    return predictions, OutcomeFit(gradients, influence)
+
+
+def _exact(model: Any) -> Any:
+    """Return the model with a logistic regression that is solved to rounding."""
+    if without_penalty(model):
+        return UnpenalizedLogistic()
+    if isinstance(model, Pipeline) and without_penalty(model[-1]):
+        steps = [*model.steps[:-1], (model.steps[-1][0], UnpenalizedLogistic())]
+        return Pipeline(steps)
+    return model
 
 
 def _design(fitted: Any, X: Any) -> FloatArray:

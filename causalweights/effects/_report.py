@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from causalweights._typing import FloatArray
-from causalweights._validation import Arms, focal_arm
+from causalweights._validation import focal_arm
 from causalweights.effects._resolve_weights import ArmWeights
+from causalweights.effects._sample import Estimate, Sample
 from causalweights.inference import (
     ArmMeans,
     EffectResult,
@@ -26,64 +26,55 @@ _TITLES = {
 
 
 def report(
-    estimates: tuple[Any, Any, Any],
-    arms: Arms,
-    weights: ArmWeights,
-    estimand: str,
-    *,
-    n_samples: int,
-    contrast: str,
-    outcome_model: Any,
-    se: str,
-    inference: str,
-    clustered: bool,
-    frequency: FloatArray | None,
-    sensitivity: Sensitivity | None,
+    found: Estimate, sample: Sample, weights: ArmWeights, estimand: str, effect: Any
 ) -> EffectResult:
-    """Return the result of (effect, se, cov) with what its summary's head tells.
+    """Return the result of an estimate with what its summary's head tells.
 
-    ``frequency`` = copies of each row, None where a row is one.
+    ``effect`` is the fitted estimator.
     """
+    arms = sample.arms
+    clustered = ", clustered" if sample.groups is not None else ""
     details = {
         "Weights": weights.label,
-        "Outcome model": _name(outcome_model),
-        "Std. error": se.replace("_", "-") + (", clustered" if clustered else ""),
-        "Inference": inference,
+        "Outcome model": _name(effect.outcome_model),
+        "Std. error": effect.se.replace("_", "-") + clustered,
+        "Inference": effect.inference,
+        **found.details,
     }
+    frequency = sample.weight if effect.weight_type == "frequency" else None
+    copies = np.ones(len(arms.codes)) if frequency is None else frequency
     if weights.label != "none":
-        copies = np.ones(len(arms.codes)) if frequency is None else frequency
         squares = np.bincount(arms.codes, weights=weights.masses**2 / copies)
         counts = np.bincount(arms.codes, weights=copies)
         for k in range(arms.n_arms):
             details[f"ESS {arms.label(k)}"] = f"{1 / squares[k]:.1f} of {counts[k]:g}"
     control = arms.label(arms.control)
     return EffectResult(
-        *estimates,
+        effect.effect_,
+        effect.se_,
+        found.cov,
         names=[f"{arms.label(k)} vs {control}" for k in arms.contrasts()],
-        contrast=contrast,
+        contrast=effect.contrast,
         estimand=estimand,
-        n_samples=n_samples,
+        n_samples=round(copies.sum()),
         details=details,
         title=_TITLES[estimand],
-        sensitivity=sensitivity,
+        sensitivity=found.sensitivity,
+        draws=found.draws,
     )
 
 
 def sensitivity_of(
-    means: ArmMeans,
-    y: FloatArray,
-    arms: Arms,
-    weights: ArmWeights,
-    estimand: str,
-    sample_weight: FloatArray | None,
+    means: ArmMeans, sample: Sample, weights: ArmWeights, estimand: str
 ) -> Sensitivity | None:
     """Return what a sensitivity analysis needs, None without residuals or weights."""
     if means.predictions is None or weights.label == "none":
         return None
+    arms, y = sample.arms, sample.y
     focal = focal_arm(arms, estimand) if estimand in ("att", "atc") else None
     return sensitivity_parts(
         y, arms.codes, weights.masses, means.predictions[: len(y)],
-        control=arms.control, target_arm=focal, sample_weight=sample_weight,
+        control=arms.control, target_arm=focal, sample_weight=sample.weight,
     )  # fmt: skip
 
 

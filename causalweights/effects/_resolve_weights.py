@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from causalweights._validation import Arms, focal_arm
 from causalweights.balancing import IPMBalancer
 from causalweights.crossfit import fit_with_weights
 from causalweights.effects._outside import Outside, outside_of
-from causalweights.inference import WeightModel
+from causalweights.effects._sample import Sample
+from causalweights.inference import TargetModel, WeightModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class ArmWeights:
     label : str
     outside : Outside or None
         The target where it is not in the sample; `target_masses` are then zero.
+    target_model : TargetModel or None
+        Of a target that is itself estimated: the overlap population.
     """
 
     masses: FloatArray
@@ -40,6 +43,7 @@ class ArmWeights:
     weighter: Any
     label: str
     outside: Outside | None = None
+    target_model: TargetModel | None = None
 
 
 def resolve_weighter(weighter: Any, settings: dict[str, Any]) -> tuple[Any, dict]:
@@ -99,20 +103,15 @@ def last_step(weighter: Any) -> Any:
 
 
 def arm_weights(
-    weighter: Any,
-    X: Any,
-    arms: Arms,
-    sample_weight: FloatArray | None,
-    estimand: str,
-    rows: np.ndarray,
+    weighter: Any, sample: Sample, estimand: str, rows: np.ndarray
 ) -> ArmWeights:
     """Return the masses that a weighter (estimator, vector or None) gives the rows.
 
-    ``sample_weight`` is None where the caller gave none; ``rows`` marks which of the
-    caller's rows were kept, for weights that were made of all of them.
+    ``rows`` marks which of the caller's rows the sample kept, for weights that were
+    made of all of them.
     """
-    n = len(arms.codes)
-    s = np.ones(n) if sample_weight is None else sample_weight
+    arms, n = sample.arms, len(sample.y)
+    s = np.ones(n) if sample.weight is None else sample.weight
     if estimand == "ato" and not isinstance(weighter, BaseEstimator):
         raise ValueError(
             "estimand='ato' needs a weighter that defines the overlap population, "
@@ -135,7 +134,8 @@ def arm_weights(
         if getattr(last, "control", arms) is None:
             # Labels lose the order of their categories here: name the control arm.
             last.set_params(control=arms.label(arms.control))
-        fit_with_weights(fitted, X, arms.treatments[arms.codes], sample_weight)
+        labels = arms.treatments[arms.codes]
+        fit_with_weights(fitted, sample.X, labels, sample.weight)
         rows = np.ones(n, dtype=bool)
     last = last_step(fitted)
     weights = getattr(last, "weights_", None)
@@ -149,31 +149,42 @@ def arm_weights(
     masses = _per_arm(s * np.asarray(weights, dtype=np.float64)[rows], arms)
     if hasattr(last, "target_masses_"):
         target = last.target_masses_[rows]
-    model = last._weight_model() if hasattr(last, "_weight_model") else None
-    if model is not None and not np.all(rows):
-        parts = (model.log_gradient, model.influence, model.target_influence)
-        model = WeightModel(*(part[rows] for part in parts))
     return ArmWeights(
-        masses, target, model, fitted, _describe(last), outside_of(fitted, last)
+        masses,
+        target,
+        _of_rows(last, "_weight_model", rows),
+        fitted,
+        _describe(last),
+        outside_of(fitted, last),
+        _of_rows(last, "_target_model", rows),
     )
 
 
+def _of_rows(last: Any, name: str, rows: np.ndarray) -> Any:
+    """Return a weighter's model of weights or target in the rows kept, or None."""
+    model = getattr(last, name)() if hasattr(last, name) else None
+    if model is None or np.all(rows):
+        return model
+    parts = {part.name: getattr(model, part.name)[rows] for part in fields(model)}
+    return type(model)(**parts)
+
+
 def require_m_estimation(
-    weights: ArmWeights,
-    outcome_model: Any,
-    linear: bool,
-    fixed_target: bool,
-    estimand: str,
+    weights: ArmWeights, outcome_model: Any, smooth: bool, fixed_target: bool
 ) -> None:
     """Raise where estimating equations cannot be stacked, with the reason.
 
-    ``linear`` tells that the outcome model is least squares fitted in sample.
+    ``smooth`` tells that the outcome model's coefficients solve score equations in
+    sample.
     """
-    if weights.label == "none" and not linear:
+    models = (
+        "least squares or logistic regression without a penalty fitted in sample "
+        "(outcome_model=LinearRegression() or LogisticRegression(C=np.inf), cv=None)"
+    )
+    if weights.label == "none" and not smooth:
         raise ValueError(
             "weighter=None is regression adjustment: its standard error is known for "
-            "least squares fitted in sample (outcome_model=LinearRegression(), "
-            "cv=None). A flexible model needs weights to correct its bias: give a "
+            f"{models}. A flexible model needs weights to correct its bias: give a "
             "weighter."
         )
     if weights.label != "none" and weights.model is None:
@@ -181,21 +192,15 @@ def require_m_estimation(
             "se='m_estimation' needs weights with finitely many estimated parameters, "
             f"which {weights.label} weights are not; use se='influence'."
         )
-    if outcome_model is not None and not linear:
+    if outcome_model is not None and not smooth:
         raise ValueError(
-            "se='m_estimation' stacks a least-squares outcome model fitted in sample "
-            "(LinearRegression, cv=None) or none; use se='influence' with other models."
+            f"se='m_estimation' stacks {models}, or no outcome model; use "
+            "se='influence' with others."
         )
     if outcome_model is None and fixed_target:
         raise ValueError(
             "inference='sample' with se='m_estimation' needs residuals from an "
             "outcome model: give outcome_model=LinearRegression() and cv=None."
-        )
-    if outcome_model is not None and estimand == "ato":
-        raise ValueError(
-            "estimand='ato' with an outcome model: the overlap population depends on "
-            "the estimated propensities, which se='m_estimation' accounts for in the "
-            "plain contrast only; use outcome_model=None or se='influence'."
         )
 
 

@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from causalweights._typing import FloatArray
 from causalweights._validation import (
-    Arms,
     check_covariates,
     check_estimand,
     check_groups,
@@ -24,31 +22,19 @@ from causalweights._validation import (
     check_same_rows,
     check_sample_weight,
     check_treatment,
-    focal_arm,
 )
 from causalweights.balancing._weighter import unchanged_on_error
 from causalweights.crossfit import kept_splits
-from causalweights.effects._outcome import (
-    fit_least_squares,
-    is_least_squares,
-    repeated_predictions,
-)
-from causalweights.effects._outside import outside_rows, pooled_rows
-from causalweights.effects._report import report, sensitivity_of
+from causalweights.effects._by_influence import by_influence
+from causalweights.effects._matched import by_matching
+from causalweights.effects._report import report
 from causalweights.effects._resolve_weights import (
     ArmWeights,
     arm_weights,
-    require_m_estimation,
     resolve_weighter,
 )
-from causalweights.inference import (
-    ArmMeans,
-    augmented_means,
-    contrast_gradient,
-    contribution_covariance,
-    m_estimation_means,
-)
-from causalweights.learners import WeightedKernelRidge
+from causalweights.effects._sample import Estimate, Sample
+from causalweights.effects._subsampled import by_subsampling
 
 
 class WeightedEffect(BaseEstimator):
@@ -78,10 +64,19 @@ class WeightedEffect(BaseEstimator):
         sample.
     n_rep : int, default=1
         Repetitions of the folds; out-of-fold predictions are averaged.
-    se : {"influence", "m_estimation"}, default="influence"
+    se : {"influence", "m_estimation", "subsample", "matching"}, default="influence"
         ``"m_estimation"`` accounts for the estimated parameters of smooth weights
-        (`EntropyBalancer`, unpenalised logistic `PropensityWeighter`) and of the
-        outcome model, which is None or least squares in sample (``cv=None``).
+        (`EntropyBalancer`, unpenalised logistic `PropensityWeighter`, log-linear
+        `IPMBalancer`) and of the outcome model: None, or least squares or unpenalised
+        logistic regression in sample (``cv=None``).
+        ``"subsample"`` fits any weighter, and the outcome model, again on subsamples
+        of rows (clusters, with ``groups``): intervals and p-values are theirs.
+        ``"matching"`` is Abadie and Imbens', for weights that match: `IPMBalancer`
+        with ``discriminator="wasserstein"`` and no ridge. For these ``"influence"``
+        estimates the same variance. Neither counts the bias of the plain contrast, of
+        order n^(-1/d) in d covariates: for d > 1 correct it by an outcome model.
+    n_subsamples : int, default=500
+        Of each of 20 sizes, for ``se="subsample"``; at least 20.
     inference : {"population", "sample"}, default="population"
         ``"sample"``: given the covariates of the sample's target.
     contrast : {"difference", "ratio", "odds_ratio"}, default="difference"
@@ -93,17 +88,19 @@ class WeightedEffect(BaseEstimator):
     weight_type : {"sampling", "frequency"}, default="sampling"
         Meaning of ``sample_weight``.
     random_state : int, RandomState or None, default=None
-        Seed of the folds (None: seed 0, so that a refit gives the same number).
+        Seed of folds and subsamples (None: seed 0, so that a refit gives the same
+        number).
     n_jobs : int or None, default=None
-        Outcome models fitted at once; results do not depend on it.
+        Outcome models or subsamples fitted at once; results do not depend on it.
 
     Attributes
     ----------
     effect_, se_ : float, or ndarray of shape (K-1,)
         Contrasts with the control arm in the order of ``treatments_``.
-    influence_ : ndarray of shape (n,) or (n, K-1)
+    influence_ : ndarray of shape (n,) or (n, K-1), or None
         ``se_ = sqrt(sum(influence_**2)) / n`` over the n rows of positive weight
-        (frequency weights: ``sqrt(sum(s * influence_**2)) / sum(s)``).
+        (frequency weights: ``sqrt(sum(s * influence_**2)) / sum(s)``). None with
+        ``se="subsample"`` or ``"matching"``.
     cov_ : ndarray of shape (K-1, K-1)
     means_, means_cov_ : ndarray of shape (K,) and (K, K)
         Mean outcome of the target under each arm.
@@ -125,12 +122,28 @@ class WeightedEffect(BaseEstimator):
     functions like the outcome model's error. Clusters: contributions summed within,
     times G / (G - 1). Time: the weights', plus one outcome fit a fold and arm.
 
+    Subsamples hold from sqrt(n) to 3 sqrt(n) units ([3]_; more where the smallest arm
+    needs it), keep the bandwidth of all rows, and are 20 ``n_subsamples`` fits. The
+    size is that of the least volatile 95 % interval, and ``se_`` the standard deviation
+    of the rescaled estimates at it. It takes a limit law at the rate root n, and no
+    smoothness.
+
+    Matching with an outcome model is the bias-corrected estimator of [5]_, whose
+    theory is of smooth models fitted in sample, as least squares with ``cv=None``;
+    out-of-fold predictions change it by a product of two errors. Outcome variances
+    are from residuals of each row's four nearest neighbors in its arm ([4]_).
+
     References
     ----------
     .. [1] Hirshberg & Wager (2021). Augmented minimax linear estimation. Annals of
        Statistics 49(6).
     .. [2] Stefanski & Boos (2002). The calculus of M-estimation. The American
        Statistician 56(1).
+    .. [3] Politis, Romano & Wolf (1999). Subsampling. Springer.
+    .. [4] Abadie & Imbens (2006). Large sample properties of matching estimators for
+       average treatment effects. Econometrica 74(1).
+    .. [5] Abadie & Imbens (2011). Bias-corrected matching estimators for average
+       treatment effects. Journal of Business & Economic Statistics 29(1).
 
     Examples
     --------
@@ -153,7 +166,8 @@ class WeightedEffect(BaseEstimator):
         "outcome_model": [StrOptions({"auto"}), HasMethods(["fit", "predict"]), None],
         "cv": ["cv_object"],
         "n_rep": [Interval(Integral, 1, None, closed="left")],
-        "se": [StrOptions({"influence", "m_estimation"})],
+        "se": [StrOptions({"influence", "m_estimation", "subsample", "matching"})],
+        "n_subsamples": [Interval(Integral, 20, None, closed="left")],
         "inference": [StrOptions({"population", "sample"})],
         "contrast": [StrOptions({"difference", "ratio", "odds_ratio"})],
         "estimand": [str, None],
@@ -172,6 +186,7 @@ class WeightedEffect(BaseEstimator):
         cv=5,
         n_rep=1,
         se="influence",
+        n_subsamples=500,
         inference="population",
         contrast="difference",
         estimand=None,
@@ -186,6 +201,7 @@ class WeightedEffect(BaseEstimator):
         self.cv = cv
         self.n_rep = n_rep
         self.se = se
+        self.n_subsamples = n_subsamples
         self.inference = inference
         self.contrast = contrast
         self.estimand = estimand
@@ -247,116 +263,49 @@ class WeightedEffect(BaseEstimator):
                 treatment, n, control=agreed["control"], focal=agreed["focal"]
             )
             s = None if sample_weight is None else check_sample_weight(sample_weight, n)
-            groups = check_groups(groups, n)
+            sample = Sample(X, y, arms, s, check_groups(groups, n))
             rows = np.ones(n, dtype=bool) if s is None else s > 0
-            if s is not None and not np.all(rows):
-                keep = np.flatnonzero(rows)
-                X, y, arms = _safe_indexing(X, keep), y[keep], arms.take(keep)
-                s = s[keep]
-                groups = None if groups is None else groups[keep]
-            weights = arm_weights(weighter, X, arms, s, estimand, rows)
+            if not np.all(rows):
+                sample = sample.take(np.flatnonzero(rows))
+            weights = arm_weights(weighter, sample, estimand, rows)
             cv = kept_splits(self.cv, rows)
-            means = self._means(X, y, arms, s, groups, weights, estimand, cv)
-            self._store(means, y, arms, s, groups, weights, estimand, rows)
-        return self
-
-    def _means(
-        self,
-        X: Any,
-        y: FloatArray,
-        arms: Arms,
-        s: FloatArray | None,
-        groups: np.ndarray | None,
-        weights: ArmWeights,
-        estimand: str,
-        cv: Any,
-    ) -> ArmMeans:
-        """Return arm means and contributions by the route the options ask for."""
-        fixed = self.inference == "sample"
-        linear = is_least_squares(self.outcome_model) and self.cv is None
-        outside = weights.outside
-        common = pooled_rows(
-            outside, y, arms.codes, weights.masses, weights.target_masses
-        )
-        if weights.label == "none" or self.se == "m_estimation":
-            require_m_estimation(weights, self.outcome_model, linear, fixed, estimand)
-            if linear:
-                predictions, outcome = fit_least_squares(
-                    self.outcome_model, X, y, arms, s
-                )
+            if self.se == "subsample":
+                found = by_subsampling(self, weighter, sample, weights, estimand)
             else:
-                predictions, outcome = np.zeros((len(y), arms.n_arms)), None
-            return m_estimation_means(
-                *common, predictions, weights.model, outcome, fixed_target=fixed
-            )
-        augment = self.outcome_model is not None
-        model = self.outcome_model if augment else "auto"
-        if isinstance(model, str):
-            model = WeightedKernelRidge()
-        focal = focal_arm(arms, estimand) if estimand in ("att", "atc") else None
-        predictions = repeated_predictions(
-            model, X, y, arms,
-            # The target arm's own mean needs no model, unless its covariates are fixed.
-            [a for a in range(arms.n_arms) if fixed or a != focal],
-            cv=cv if augment else (cv or 5),
-            n_rep=self.n_rep, sample_weight=s, groups=groups,
-            random_state=self.random_state, n_jobs=self.n_jobs, outside=outside,
-        )  # fmt: skip
-        return augmented_means(
-            *common, predictions, fixed_target=fixed, augment=augment
-        )
+                route = by_matching if self.se == "matching" else by_influence
+                found = route(self, sample, weights, estimand, cv)
+            self._store(found, sample, weights, estimand, rows)
+        return self
 
     def _store(
         self,
-        means: ArmMeans,
-        y: FloatArray,
-        arms: Arms,
-        s: FloatArray | None,
-        groups: np.ndarray | None,
+        found: Estimate,
+        sample: Sample,
         weights: ArmWeights,
         estimand: str,
         rows: np.ndarray,
     ) -> None:
-        frequency = s if self.weight_type == "frequency" else None
-        size = float(len(y) if frequency is None else frequency.sum())
-        phi = means.contributions
-        if weights.outside is not None:
-            frequency, groups = outside_rows(weights.outside, frequency, groups)
-        cov = contribution_covariance(phi, frequency=frequency, groups=groups)
-        phi = phi[: len(y)]
-        frequency = None if frequency is None else frequency[: len(y)]
-        effect, jacobian = contrast_gradient(means.means, arms.control, self.contrast)
-        self.means_, self.means_cov_ = means.means, cov
-        self.cov_ = jacobian @ cov @ jacobian.T
-        influence = np.zeros((len(rows), len(effect)))
-        share = phi if frequency is None else phi / frequency[:, None]
-        influence[rows] = size * share @ jacobian.T
-        se = np.sqrt(np.diag(self.cov_))
-        binary = len(effect) == 1
-        self.effect_ = float(effect[0]) if binary else effect
+        binary = len(found.effect) == 1
+        se = np.sqrt(np.diag(found.cov))
+        self.effect_ = float(found.effect[0]) if binary else found.effect
         self.se_ = float(se[0]) if binary else se
-        self.influence_ = influence[:, 0] if binary else influence
+        self.means_, self.means_cov_, self.cov_ = (
+            found.means, found.means_cov, found.cov
+        )  # fmt: skip
+        self.influence_ = None
+        if found.influence is not None:
+            influence = np.zeros((len(rows), len(found.effect)))
+            influence[rows] = found.influence
+            self.influence_ = influence[:, 0] if binary else influence
         self.masses_, self.target_masses_ = np.zeros(len(rows)), np.zeros(len(rows))
         self.masses_[rows] = weights.masses
         self.target_masses_[rows] = weights.target_masses
         self.weighter_ = weights.weighter
+        arms = sample.arms
         self.estimand_, self.treatments_ = estimand, arms.treatments
         self.control_ = arms.label(arms.control)
         self.focal_ = arms.label(arms.focal) if arms.focal >= 0 else None
-        self.result_ = report(
-            (self.effect_, self.se_, self.cov_),
-            arms,
-            weights,
-            estimand,
-            n_samples=round(size),
-            contrast=self.contrast,
-            outcome_model=self.outcome_model,
-            se=self.se,
-            inference=self.inference,
-            clustered=groups is not None,
-            frequency=frequency,
-            sensitivity=sensitivity_of(means, y, arms, weights, estimand, s),
-        )
+        self.result_ = report(found, sample, weights, estimand, self)
 
     def predict(self, X: Any) -> FloatArray:
         """Return the average effect, one value (K-1 for K > 2 arms) a row of X."""

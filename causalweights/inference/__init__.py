@@ -2,11 +2,11 @@
 
 from causalweights.inference._arm_means import (
     ArmMeans,
-    LinearFit,
+    OutcomeFit,
     augmented_means,
     contribution_covariance,
-    least_squares_influence,
     m_estimation_means,
+    score_influence,
 )
 from causalweights.inference._contrasts import contrast_gradient
 from causalweights.inference._matching_variance import (
@@ -36,10 +36,10 @@ from causalweights.inference._weight_model import TargetModel, WeightModel
 __all__ = [
     "ArmMeans",
     "EffectResult",
-    "LinearFit",
     "MatchingVariance",
     "NearestMatching",
     "OmittedVariableBounds",
+    "OutcomeFit",
     "PointAndLimit",
     "Sensitivity",
     "SubsamplingResult",
@@ -50,7 +50,6 @@ __all__ = [
     "contrast_gradient",
     "contribution_covariance",
     "e_value",
-    "least_squares_influence",
     "m_estimation_means",
     "matching_variance",
     "minimum_volatility",
@@ -58,6 +57,7 @@ __all__ = [
     "neighbor_variance",
     "omitted_variable_bounds",
     "robustness_value",
+    "score_influence",
     "sensitivity_parts",
     "subsample_interval",
 ]

@@ -33,18 +33,19 @@ class ArmMeans:
 
 
 @dataclass(frozen=True, slots=True)
-class LinearFit:
-    """Least-squares outcome models, one an arm, evaluated on every row.
+class OutcomeFit:
+    """Smooth outcome models, one an arm, evaluated on every row.
 
     Attributes
     ----------
-    designs : list of ndarray of shape (n, p_k)
-        Regressors with the intercept's column.
+    gradients : list of ndarray of shape (n, p_k)
+        Derivative of the predictions in the arm's coefficients: of least squares the
+        regressors with the intercept's column.
     influence : list of ndarray of shape (n, p_k)
         Contributions to the error of each arm's coefficients, sum form.
     """
 
-    designs: list[FloatArray]
+    gradients: list[FloatArray]
     influence: list[FloatArray]
 
 
@@ -103,15 +104,15 @@ def m_estimation_means(
     target_masses: FloatArray,
     predictions: FloatArray,
     weight_model: WeightModel | None,
-    outcome: LinearFit | None,
+    outcome: OutcomeFit | None,
     *,
     target_model: TargetModel | None = None,
     fixed_target: bool = False,
 ) -> ArmMeans:
     """Return arm means whose contributions account for every estimated parameter.
 
-    Stacks the estimating equations of the weights, of the least-squares outcome models
-    and of the means (Stefanski & Boos, 2002): each nuisance parameter adds its
+    Stacks the estimating equations of the weights, of the outcome models and of
+    the means (Stefanski & Boos, 2002): each nuisance parameter adds its
     influence times the derivative of the mean with respect to it. ``predictions`` are
     zero without an outcome model; zero masses give regression adjustment.
     """
@@ -131,7 +132,7 @@ def m_estimation_means(
         if target_model is not None:
             phi[:, a] += target_model.influence @ (spread @ target_model.log_gradient)
         if outcome is not None:
-            slope = (target_masses - own) @ outcome.designs[a]
+            slope = (target_masses - own) @ outcome.gradients[a]
             phi[:, a] += outcome.influence[a] @ slope
         if weight_model is not None:
             slope = (own * (residual - offset)) @ weight_model.log_gradient
@@ -142,16 +143,24 @@ def m_estimation_means(
     return ArmMeans(means, phi)
 
 
-def least_squares_influence(
-    design: FloatArray, residual: FloatArray, weight: FloatArray
+def score_influence(
+    design: FloatArray,
+    residual: FloatArray,
+    weight: FloatArray,
+    slope: FloatArray | float = 1.0,
 ) -> FloatArray:
-    """Return contributions to the error of weighted least-squares coefficients.
+    """Return contributions to the error of a generalised linear model's coefficients.
 
-    ``weight`` (n,) is zero on rows that took no part in the fit. Collinear columns are
-    handled by the pseudo-inverse, which leaves predictions' influence unchanged.
+    The coefficients solve ``sum_i weight_i residual_i x_i = 0`` (least squares, or the
+    canonical link), ``slope`` (n,) is the derivative of a prediction in its linear
+    predictor. ``weight`` (n,) is zero on rows that took no part in the fit. Collinear
+    columns are handled by the pseudo-inverse, which leaves predictions' influence
+    unchanged.
     """
     scaled = design * weight[:, None]
-    bread = np.linalg.pinv(design.T @ scaled, hermitian=True)
+    bread = np.linalg.pinv(
+        design.T @ (scaled * np.reshape(slope, (-1, 1))), hermitian=True
+    )
     return (scaled * residual[:, None]) @ bread
 
 

@@ -40,6 +40,10 @@ class EffectResult:
     title : str
     sensitivity : Sensitivity or None
         What `summary(sensitivity=True)` needs.
+    draws : ndarray of shape (B, K-1) or None
+        What stands for estimate minus truth, of logarithms for ratios: rescaled
+        estimates of subsamples less the estimate. Intervals and p-values then come
+        from their quantiles instead of the normal law.
 
     Examples
     --------
@@ -60,11 +64,14 @@ class EffectResult:
     details: dict[str, Any] = field(default_factory=dict)
     title: str = "Average treatment effect"
     sensitivity: Sensitivity | None = None
+    draws: FloatArray | None = None
 
     def conf_int(self, level: float = 0.95) -> FloatArray:
-        """Return normal confidence intervals, (K-1, 2).
+        """Return confidence intervals, (K-1, 2).
 
-        Ratios and odds ratios: on the log scale, by the delta method, then back.
+        Normal ones; with ``draws``, the effect less their upper and their lower
+        quantile. Ratios and odds ratios: on the log scale, by the delta method, then
+        back.
 
         Parameters
         ----------
@@ -73,12 +80,17 @@ class EffectResult:
         """
         if not 0 < level < 1:
             raise ValueError(f"level must lie between 0 and 1, got {level!r}.")
-        z = norm.ppf(0.5 + level / 2)
         effect, se = np.atleast_1d(self.effect), np.atleast_1d(self.se)
-        if self.contrast == "difference":
-            return np.column_stack([effect - z * se, effect + z * se])
-        spread = np.exp(z * se / effect)
-        return np.column_stack([effect / spread, effect * spread])
+        difference = self.contrast == "difference"
+        if self.draws is None:
+            high = norm.ppf(0.5 + level / 2) * (se if difference else se / effect)
+            low = -high
+        else:
+            tails = [0.5 - level / 2, 0.5 + level / 2]
+            low, high = np.quantile(self.draws, tails, axis=0)
+        if difference:
+            return np.column_stack([effect - high, effect - low])
+        return np.column_stack([effect / np.exp(high), effect / np.exp(low)])
 
     @property
     def statistic(self) -> FloatArray:
@@ -90,8 +102,20 @@ class EffectResult:
 
     @property
     def pvalue(self) -> FloatArray:
-        """Two-sided p-value of no effect, (K-1,)."""
-        return 2 * norm.sf(np.abs(self.statistic))
+        """Two-sided p-value of no effect, (K-1,).
+
+        Of the normal law; with ``draws``, one minus the level at which the interval
+        reaches no effect, and at least 2 / (B + 1), since B draws say no more.
+        """
+        if self.draws is None:
+            return 2 * norm.sf(np.abs(self.statistic))
+        effect = np.atleast_1d(self.effect)
+        error = effect if self.contrast == "difference" else np.log(effect)
+        tails = [
+            min(_share_up_to(e, d), _share_up_to(-e, -d))
+            for e, d in zip(error, self.draws.T)
+        ]
+        return np.clip(2 * np.array(tails), 2 / (len(self.draws) + 1), 1.0)
 
     def to_frame(self, level: float = 0.95) -> pd.DataFrame:
         """Return a DataFrame, one row a contrast."""
@@ -191,7 +215,8 @@ class EffectResult:
         frame = self.to_frame(level)
         tail = f"{(1 - level) / 2:.3f}".rstrip("0")
         other = f"{(1 + level) / 2:.3f}".rstrip("0")
-        headers = ["effect", "std err", "z", "P>|z|", f"[{tail}", f"{other}]"]
+        p = "P>|z|" if self.draws is None else "p"
+        headers = ["effect", "std err", "z", p, f"[{tail}", f"{other}]"]
         rows = [
             [
                 _number(row.effect),
@@ -290,6 +315,11 @@ def compare(*results: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
         table.index = pd.Index(list(names), name="estimator")
         return table
     return pd.concat(frames, keys=list(names), names=["estimator"])
+
+
+def _share_up_to(value: float, draws: FloatArray) -> float:
+    """Return the largest q whose quantile of the draws is at most the value."""
+    return float(np.interp(value, np.sort(draws), np.linspace(0, 1, len(draws))))
 
 
 def _distinct(names: list[str]) -> list[str]:

@@ -10,26 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
-from sklearn.utils.parallel import Parallel, delayed
 
-from causalweights._blas import single_blas_thread
 from causalweights._typing import FloatArray, IntArray
-from causalweights._validation import check_groups
-
-# The grid of sizes: from sqrt(n) to 3 sqrt(n), and never more than half of the units,
-# where a subsample says little about another sample.
-_GRID = 20
-_WIDEST = 3.0
-_LARGEST_SHARE = 0.5
-# Neighbors on each side whose intervals must agree with that of the size chosen.
-_WINDOW = 2
-# An arm of one row has no spread.
-_FEWEST_IN_STRATUM = 2
-# Dropping failures conditions on success; beyond this share the law is another one.
-_MOST_FAILED = 0.05
-# Subsamples of one task: large enough to hide the cost of sending it.
-_CHUNK = 25
+from causalweights.inference._subsamples import WINDOW, draw_subsamples
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +80,8 @@ def subsample_interval(
         The statistic of all rows; None computes it.
     sizes : sequence of int or None, default=None
         One size, or at least five increasing ones to choose from. None: 20 from
-        sqrt(n) to 3 sqrt(n), at most n / 2.
+        sqrt(n) to 3 sqrt(n), at most n / 2; more where a stratum would have less than
+        two rows.
     n_subsamples : int, default=500
         At each size.
     level : float, default=0.95
@@ -121,7 +105,7 @@ def subsample_interval(
     ------
     ValueError
         For bad input, a statistic that is not finite on all rows, and more than 5 % of
-        failures at any size.
+        failures at the only size, or at so large a one that less than five remain.
 
     Notes
     -----
@@ -135,6 +119,9 @@ def subsample_interval(
     of the root's variance. Dividing by it gives the delete-d jackknife's scale, with
     d = n - b, for which the histogram is consistent [2]_; it tends to one with b/n,
     so that the general theory is untouched.
+
+    *Failures* make a subsample say less of the whole sample than its size promises:
+    sizes up to the largest with more than 5 % of them are left out.
 
     *Size.* The one with the least volatility: standard deviation of the lower plus
     that of the upper end points over the sizes up to two places away ([1]_, section
@@ -161,51 +148,32 @@ def subsample_interval(
     >>> bool(out.lower < 0 < out.upper), bool(0.04 < out.se < 0.06)
     (True, True)
     """
-    _check_options(n, n_subsamples, level)
-    clusters, strata_of = _units(n, strata, groups)
-    n_units = len(strata_of)
-    members = [np.flatnonzero(strata_of == h) for h in range(strata_of.max() + 1)]
-    counts = np.array([len(m) for m in members])
-    grid = _sizes(sizes, counts)
+    _check_level(level)
     if estimate is None:
         estimate = statistic(np.arange(n))
-    estimate = float(estimate)
-    if not np.isfinite(estimate):
-        raise ValueError(f"the statistic of all rows is {estimate}, not finite.")
-    # None is seed 0, so that a refit gives the same interval.
-    seeds = check_random_state(0 if random_state is None else random_state)
-    seed = int(seeds.randint(np.iinfo(np.int32).max))
-    tasks = [
-        (k, range(r, min(r + _CHUNK, n_subsamples)), _allocate(int(b), counts))
-        for k, b in enumerate(grid)
-        for r in range(0, n_subsamples, _CHUNK)
-    ]
-    parts = Parallel(n_jobs=n_jobs)(
-        delayed(_evaluate)(statistic, clusters, members, seed, *task) for task in tasks
-    )
-    values = np.concatenate([part for part, _ in parts]).reshape(len(grid), -1)
-    _refuse_failures(values, grid, [reasons for _, reasons in parts], tasks)
-    scales = np.sqrt(grid / (n_units - grid))
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.nanquantile(values - estimate, tails, axis=1) * scales
-    lowers, uppers = estimate - high, estimate - low
-    chosen = 0 if len(grid) == 1 else minimum_volatility(lowers, uppers)
+    drawn = draw_subsamples(
+        statistic, n, np.array([float(estimate)]), sizes=sizes,
+        n_subsamples=n_subsamples, strata=strata, groups=groups,
+        random_state=random_state, n_jobs=n_jobs,
+    )  # fmt: skip
+    lowers, uppers = (ends[:, 0] for ends in drawn.intervals(level))
+    chosen = 0 if len(lowers) == 1 else minimum_volatility(lowers, uppers)
     return SubsamplingResult(
-        estimate=estimate,
+        estimate=float(drawn.estimate[0]),
         lower=float(lowers[chosen]),
         upper=float(uppers[chosen]),
-        se=float(np.nanstd(values[chosen], ddof=1) * scales[chosen]),
-        size=int(grid[chosen]),
-        sizes=grid,
+        se=float(np.nanstd(drawn.roots()[chosen], ddof=1)),
+        size=int(drawn.sizes[chosen]),
+        sizes=drawn.sizes,
         lowers=lowers,
         uppers=uppers,
-        estimates=values,
-        n_failed=int(np.isnan(values).sum()),
+        estimates=drawn.values[:, :, 0],
+        n_failed=int(np.isnan(drawn.values).sum()),
     )
 
 
 def minimum_volatility(
-    lowers: FloatArray, uppers: FloatArray, *, window: int = _WINDOW
+    lowers: FloatArray, uppers: FloatArray, *, window: int = WINDOW
 ) -> int:
     """Return the position whose neighborhood of intervals varies least.
 
@@ -215,8 +183,8 @@ def minimum_volatility(
 
     Parameters
     ----------
-    lowers, uppers : ndarray of shape (n_sizes,)
-        With n_sizes at least ``2 * window + 1``.
+    lowers, uppers : ndarray of shape (n_sizes,) or (n_sizes, C)
+        With n_sizes at least ``2 * window + 1``; volatilities of C intervals are added.
     window : int, default=2
 
     Examples
@@ -234,128 +202,11 @@ def minimum_volatility(
             f"{ends.shape[1]} intervals for a neighborhood of {width}: give more sizes."
         )
     windows = np.lib.stride_tricks.sliding_window_view(ends, width, axis=1)
-    return int(np.argmin(windows.std(axis=2).sum(axis=0))) + window
+    volatility = np.moveaxis(windows.std(axis=-1), 1, -1)
+    return int(np.argmin(volatility.reshape(-1, volatility.shape[-1]).sum(0))) + window
 
 
-def _allocate(size: int, counts: IntArray) -> IntArray:
-    """Split a size over strata by their shares, by largest remainders."""
-    exact = size * counts / counts.sum()
-    out = np.floor(exact).astype(np.intp)
-    missing = size - out.sum()
-    out[np.argsort(out - exact, kind="stable")[:missing]] += 1
-    return out
-
-
-def _evaluate(
-    statistic: Callable[[IntArray], float],
-    clusters: list[IntArray] | None,
-    members: list[IntArray],
-    seed: int,
-    k: int,
-    numbers: range,
-    sizes: IntArray,
-) -> tuple[FloatArray, list[str]]:
-    """Return statistics of the numbered subsamples of size k, NaN with a reason."""
-    values, reasons = np.full(len(numbers), np.nan), []
-    with single_blas_thread:
-        for i, r in enumerate(numbers):
-            # A stream for each subsample: the same draws in whatever task it falls.
-            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(k, r)))
-            drawn = np.concatenate(
-                [rng.choice(m, b, replace=False) for m, b in zip(members, sizes)]
-            )
-            if clusters is not None:
-                drawn = np.concatenate([clusters[g] for g in drawn])
-            try:
-                value = float(statistic(np.sort(drawn)))
-            except ValueError as error:
-                reasons.append(str(error))
-                continue
-            if np.isfinite(value):
-                values[i] = value
-            else:
-                reasons.append(f"the statistic was {value}")
-    return values, reasons
-
-
-def _refuse_failures(
-    values: FloatArray, grid: IntArray, reasons: list[list[str]], tasks: list[Any]
-) -> None:
-    failed = np.isnan(values).sum(axis=1)
-    bad = np.flatnonzero(failed > _MOST_FAILED * values.shape[1])
-    if len(bad):
-        k = bad[0]
-        first = next(r[0] for r, task in zip(reasons, tasks) if r and task[0] == k)
-        raise ValueError(
-            f"the statistic failed on {failed[k]} of {values.shape[1]} subsamples of "
-            f"size {grid[k]}, more than {_MOST_FAILED:.0%}. First reason: {first} "
-            "Use larger sizes, or strata= to keep the arms' shares."
-        )
-
-
-def _check_options(n: int, n_subsamples: int, level: float) -> None:
+def _check_level(level: float) -> None:
+    """Raise for a level that no interval has."""
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level!r}.")
-    if n_subsamples < 20:
-        raise ValueError(
-            f"n_subsamples={n_subsamples} is too few for quantiles: use 20 at least, "
-            "better 500."
-        )
-    if n < 8:
-        raise ValueError(f"n={n} rows are too few to draw subsamples of: 8 at least.")
-
-
-def _units(n: int, strata: Any, groups: Any) -> tuple[list[IntArray] | None, IntArray]:
-    """Return the rows of each cluster (None: rows are the units), units' strata."""
-    codes = np.zeros(n, dtype=np.intp)
-    if strata is not None:
-        labels = np.asarray(strata)
-        if labels.shape != (n,):
-            raise ValueError(
-                f"strata has shape {labels.shape} for n={n} rows: pass one label a row."
-            )
-        codes = np.unique(labels, return_inverse=True)[1]
-    clusters = check_groups(groups, n)
-    if clusters is None:
-        return None, codes
-    order = np.argsort(clusters, kind="stable")
-    starts = np.flatnonzero(np.diff(clusters[order])) + 1
-    rows: list[IntArray] = list(np.split(order, starts))
-    if any(np.ptp(codes[r]) > 0 for r in rows):
-        raise ValueError(
-            "a cluster of groups holds rows of several strata: clusters are drawn "
-            "whole, so leave strata out."
-        )
-    return rows, np.array([codes[r[0]] for r in rows])
-
-
-def _sizes(sizes: Sequence[int] | None, counts: IntArray) -> IntArray:
-    """Return the checked grid of subsample sizes for strata of these many units."""
-    n_units = int(counts.sum())
-    # Shares are kept, so the smallest stratum says how small a subsample may be.
-    least = int(np.ceil(_FEWEST_IN_STRATUM * n_units / counts.min()))
-    if sizes is None:
-        top = min(_WIDEST * np.sqrt(n_units), _LARGEST_SHARE * n_units)
-        start = max(np.sqrt(n_units), least)
-        grid = np.unique(np.linspace(start, top, _GRID).astype(int))
-        if top < start or len(grid) <= 2 * _WINDOW:
-            raise ValueError(
-                f"{n_units} units, {counts.min()} in the smallest stratum, are too few "
-                "for a grid of subsample sizes: give one size as sizes=[b]."
-            )
-        return grid
-    grid = np.asarray(sizes)
-    if grid.ndim != 1 or grid.dtype.kind not in "iu" or np.any(np.diff(grid) <= 0):
-        raise ValueError(f"sizes must be increasing integers, got {sizes!r}.")
-    if len(grid) != 1 and len(grid) <= 2 * _WINDOW:
-        raise ValueError(
-            f"sizes holds {len(grid)}: give one, or at least {2 * _WINDOW + 1} for the "
-            "minimum-volatility rule to choose from."
-        )
-    if grid[0] < least or grid[-1] >= n_units:
-        raise ValueError(
-            f"sizes must lie between {least} (two of the smallest stratum, at its "
-            f"share) and {n_units - 1} (below the number of units), got {grid[0]} to "
-            f"{grid[-1]}."
-        )
-    return grid

@@ -1,8 +1,11 @@
 """WeightedEffect: identities, routes, data of all kinds and refusals."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestRegressor
@@ -18,7 +21,9 @@ from causalweights import (
     WeightedEffect,
     compare,
 )
+from causalweights.inference import augmented_means
 
+STEP = 1e-4  # of numerical derivatives
 ROUNDING = 1e-9  # sums over a few hundred rows, and weights solved to 1e-12
 
 
@@ -190,8 +195,6 @@ def test_user_objects_are_not_fitted_in_place(sample):
 
 
 def test_regression_adjustment_equals_statsmodels_margins(sample):
-    import statsmodels.api as sm
-
     X, y, a = sample
     fit = WeightedEffect(
         None, outcome_model=LinearRegression(), cv=None, inference="sample"
@@ -203,9 +206,16 @@ def test_regression_adjustment_equals_statsmodels_margins(sample):
     assert fit.se_ == pytest.approx(ols.bse[1], rel=1e-9)
 
 
-@pytest.mark.parametrize("estimand", ["ate", "att", "atc"])
-@pytest.mark.parametrize("outcome_model", [None, LinearRegression()])
-@pytest.mark.parametrize("weighter", [EntropyBalancer, PropensityWeighter, None])
+@pytest.mark.parametrize(
+    ("weighter", "estimand"),
+    [
+        *product([EntropyBalancer, PropensityWeighter, None], ["ate", "att", "atc"]),
+        (PropensityWeighter, "ato"),
+    ],
+)
+@pytest.mark.parametrize(
+    "outcome_model", [None, LinearRegression(), LogisticRegression(C=np.inf)]
+)
 def test_m_estimation_is_the_derivative_in_the_row_weights(
     weighter, outcome_model, estimand, sample
 ):
@@ -217,6 +227,8 @@ def test_m_estimation_is_the_derivative_in_the_row_weights(
     if weighter is None and outcome_model is None:
         outcome_model = make_pipeline(StandardScaler(), LinearRegression())
     X, y, a = (v[:90] for v in sample)
+    if isinstance(outcome_model, LogisticRegression):
+        y = (y > np.median(y)).astype(float)
     given = None if weighter is None else weighter(estimand=estimand)
     effect = WeightedEffect(
         given,
@@ -236,6 +248,74 @@ def test_m_estimation_is_the_derivative_in_the_row_weights(
             values.append(again.effect_)
         slope = (values[0] - values[1]) / (2 * step)
         assert fit.influence_[i] / 90 == pytest.approx(slope, rel=1e-4, abs=1e-7)
+
+
+def test_an_estimated_target_moves_with_the_propensity(sample):
+    """With the outcome's mean known, the effect varies by the overlap population."""
+    X, y, a = (v[:90] for v in sample)
+    m = np.column_stack([np.sin(X[:, 0]), X[:, 1] ** 2])
+
+    def mean(s):
+        fit = PropensityWeighter(estimand="ato").fit(X, a, sample_weight=s)
+        return fit.target_masses_ @ m, fit
+
+    fit = mean(np.ones(90))[1]
+    for weighter in (fit, IPMBalancer(estimand="ato").fit(X, a)):
+        model = weighter._target_model()
+        means = augmented_means(
+            y, a, np.zeros(90), fit.target_masses_, m, target_model=model
+        )
+        for i in (3, 40, 77):
+            up, down = (
+                np.where(np.arange(90) == i, np.exp(e), 1) for e in (STEP, -STEP)
+            )
+            slope = (mean(up)[0] - mean(down)[0]) / (2 * STEP)
+            assert means.contributions[i] == pytest.approx(slope, rel=1e-5, abs=1e-9)
+
+
+def test_energy_weights_for_the_overlap_population(sample):
+    X, y, a = sample
+    fit = WeightedEffect(estimand="ato").fit(X, y, treatment=a)
+    other = WeightedEffect(PropensityWeighter(estimand="ato")).fit(X, y, treatment=a)
+    assert fit.estimand_ == "ato"
+    assert abs(fit.effect_ - other.effect_) < 2 * other.se_
+    assert 0.5 < fit.se_ / other.se_ < 2
+
+
+def test_logistic_g_computation_equals_statsmodels(sample):
+    """Regression adjustment by logistic regression: predictive margins, delta method.
+
+    statsmodels holds the covariates fixed, as inference="sample" does.
+    """
+    X, y, a = sample
+    binary = (y > np.median(y)).astype(float)
+    fit = WeightedEffect(
+        None, outcome_model=LogisticRegression(C=np.inf), cv=None,
+        se="m_estimation", inference="sample",
+    ).fit(X, binary, treatment=a)  # fmt: skip
+    gradients, covariances, means = [], [], []
+    for k in (0, 1):
+        logit = sm.Logit(binary[a == k], sm.add_constant(X[a == k])).fit(
+            disp=0, cov_type="HC0"
+        )
+        p = logit.predict(sm.add_constant(X))
+        gradients.append((p * (1 - p)) @ sm.add_constant(X) / len(X))
+        covariances.append(logit.cov_params())
+        means.append(p.mean())
+    variance = sum(g @ V @ g for g, V in zip(gradients, covariances, strict=True))
+    assert fit.effect_ == pytest.approx(means[1] - means[0], abs=1e-8)
+    assert fit.se_ == pytest.approx(np.sqrt(variance), rel=1e-6)
+
+
+def test_a_logistic_outcome_model_needs_both_outcomes(sample):
+    X, y, a = sample
+    model = LogisticRegression(C=np.inf)
+    effect = WeightedEffect(EntropyBalancer(), outcome_model=model, cv=None)
+    effect.set_params(se="m_estimation")
+    with pytest.raises(ValueError, match="arm 1 has one outcome only"):
+        effect.fit(X, np.where(a == 1, 1.0, y > 0), treatment=a)
+    with pytest.raises(ValueError, match="0 and 1"):
+        effect.fit(X, y, treatment=a)
 
 
 def test_overlap_weights_give_the_overlap_effect(sample):
@@ -415,7 +495,7 @@ def test_results_print_and_predict(sample):
         ),
         (
             {"weighter": EntropyBalancer(), "se": "m_estimation"},
-            "stacks a least-squares outcome model",
+            "stacks least squares or logistic",
         ),
         ({"weighter": np.ones(5), "estimand": "ate"}, "shape \\(5,\\), X has 240 rows"),
         ({"weighter": -np.ones(240), "estimand": "ate"}, "finite and non-negative"),

@@ -6,8 +6,8 @@ import pytest
 from causalweights.inference import (
     augmented_means,
     contribution_covariance,
-    least_squares_influence,
     m_estimation_means,
+    score_influence,
 )
 from causalweights.kernels import Gaussian
 
@@ -82,13 +82,13 @@ def test_m_estimation_without_parameters_is_the_weighted_mean(data):
         np.testing.assert_allclose(out.contributions[:, a], expected, atol=ROUNDING)
 
 
-def test_least_squares_influence_is_hc0(rng):
+def test_score_influence_is_hc0(rng):
     import statsmodels.api as sm
 
     X = sm.add_constant(rng.normal(size=(80, 2)))
     y = X @ [1.0, 2.0, -1.0] + rng.normal(size=80) * (1 + X[:, 1] ** 2)
     fit = sm.OLS(y, X).fit(cov_type="HC0")
-    influence = least_squares_influence(X, y - fit.fittedvalues, np.ones(80))
+    influence = score_influence(X, y - fit.fittedvalues, np.ones(80))
     np.testing.assert_allclose(influence.T @ influence, fit.cov_params(), rtol=1e-9)
 
 

@@ -50,6 +50,52 @@ def test_pvalue_matches_the_normal(result):
     assert result.pvalue[0] == pytest.approx(2 * norm.sf(4.0))
 
 
+@pytest.fixture
+def draws(rng):
+    """Skewed errors of two contrasts."""
+    return rng.gamma(2.0, size=(400, 2)) * [0.3, 0.5] - [0.6, 1.0]
+
+
+@pytest.mark.parametrize("contrast", ["difference", "ratio"])
+def test_draws_give_interval_and_pvalue(contrast, draws):
+    effect = np.array([0.5, 1.3]) if contrast == "difference" else np.exp([0.5, 1.3])
+    result = EffectResult(
+        effect, draws.std(axis=0), np.cov(draws.T), ["b vs a", "c vs a"],
+        contrast=contrast, draws=draws,
+    )  # fmt: skip
+    low, high = result.conf_int(0.9).T
+    logs = (low, high) if contrast == "difference" else (np.log(low), np.log(high))
+    quantiles = np.quantile(draws, [0.95, 0.05], axis=0)
+    np.testing.assert_allclose(np.array(logs), np.array([0.5, 1.3]) - quantiles)
+    # The interval at level 1 - p ends at no effect, on the side of the null.
+    null = 0.0 if contrast == "difference" else 1.0
+    for k, p in enumerate(result.pvalue):
+        assert 0.005 < p < 0.9
+        ends = result.conf_int(1 - p)[k]
+        assert np.abs(ends - null).min() == pytest.approx(0, abs=1e-9)
+    frame = result.to_frame(0.9)
+    np.testing.assert_array_equal(frame["lower"], low)
+    np.testing.assert_array_equal(frame["pvalue"], result.pvalue)
+    text = str(result.summary(0.9))
+    assert f"{result.pvalue[0]:.3f}" in text and "P>|z|" not in text
+
+
+def test_pvalue_of_draws_knows_its_limits(draws):
+    def pvalue(effect, errors):
+        cov = np.cov(errors.T).reshape(1, 1)
+        result = EffectResult(effect, cov[0, 0] ** 0.5, cov, ["1 vs 0"], draws=errors)
+        return result.pvalue[0]
+
+    one = draws[:, :1]
+    assert pvalue(50.0, one) == pvalue(-50.0, one) == 2 / 401
+    assert pvalue(np.median(one), one) == pytest.approx(1.0)
+    # Tied draws: no level leaves out an error that half of the draws have.
+    tied = np.repeat([-1.0, 0.5, 2.0], [100, 200, 100])[:, None]
+    assert pvalue(0.5, tied) == 1.0
+    assert pvalue(-1.0, tied) == pytest.approx(2 * 99 / 399)
+    assert pvalue(2.0, tied) == pytest.approx(2 * 99 / 399)
+
+
 def test_frame_has_a_row_a_contrast(two):
     frame = two.to_frame()
     assert list(frame.columns) == ["effect", "se", "z", "pvalue", "lower", "upper"]

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import binom, norm
 
 from causalweights.inference import minimum_volatility, subsample_interval
+from causalweights.inference._subsamples import draw_subsamples
 
 ROUNDING = 1e-12  # the same sums in another order
 
@@ -204,6 +205,57 @@ def test_many_failures_raise_with_the_reason(value):
     reason = "row 0 is bad" if value is None else "the statistic was nan"
     with pytest.raises(ValueError, match=f"size 12, more than 5%.*{reason}"):
         subsample_interval(statistic, 40, sizes=[8, 10, 12, 14, 16], n_subsamples=40)
+
+
+def test_sizes_that_fail_leave_the_grid(rng):
+    y = rng.normal(size=60)
+
+    def statistic(rows):
+        # 12 rows fail always, 15 rows in a quarter of the subsamples.
+        if len(rows) <= 12 or (len(rows) == 15 and 0 in rows):
+            raise ValueError("too few.")
+        return y[rows].mean()
+
+    sizes = [12, 14, 15, 16, 18, 20, 22, 24, 26]
+    out = subsample_interval(statistic, 60, sizes=sizes, n_subsamples=60)
+    assert out.sizes.tolist() == sizes[3:] and out.n_failed == 0
+    assert out.estimates.shape == (6, 60) and len(out.lowers) == 6
+    assert out.size in sizes[5:-2]
+    # The draws of a size are those of its place in the whole grid.
+    whole = subsample_interval(mean_of(y), 60, sizes=sizes, n_subsamples=60)
+    np.testing.assert_array_equal(out.estimates, whole.estimates[3:])
+
+
+def test_several_quantities_are_drawn_at_once(rng):
+    Y = rng.normal(size=(60, 3))
+    options = {"n_subsamples": 30, "random_state": 8}
+    drawn = draw_subsamples(
+        lambda rows: Y[rows].mean(axis=0), 60, Y.mean(axis=0), **options
+    )
+    assert drawn.values.shape == (len(drawn.sizes), 30, 3)
+    lowers, uppers = drawn.intervals(0.9)
+    alone = [
+        subsample_interval(mean_of(Y[:, j]), 60, level=0.9, **options) for j in range(3)
+    ]
+    for j, one in enumerate(alone):
+        np.testing.assert_allclose(drawn.values[:, :, j], one.estimates, atol=ROUNDING)
+        np.testing.assert_allclose(lowers[:, j], one.lowers, atol=ROUNDING)
+        np.testing.assert_allclose(uppers[:, j], one.uppers, atol=ROUNDING)
+    # One size for all adds their volatilities.
+    volatility = [
+        sum(ends[k - 2 : k + 3].std(axis=0).sum() for ends in (lowers, uppers))
+        for k in range(2, len(lowers) - 2)
+    ]
+    assert minimum_volatility(lowers, uppers) == np.argmin(volatility) + 2
+
+
+def test_wide_grid_starts_where_it_is_asked_to():
+    y = np.arange(400.0)
+    estimate = np.array([y.mean()])
+    drawn = draw_subsamples(mean_of(y), 400, estimate, least=50.2, n_subsamples=20)
+    assert (drawn.sizes[0], drawn.sizes[-1]) == (51, 102)
+    with pytest.raises(ValueError, match=r"40 units are too few .* from 25 on\. Wait"):
+        draw_subsamples(mean_of(y), 40, estimate, least=25, advice="Wait.")
 
 
 def test_other_errors_are_not_hidden():

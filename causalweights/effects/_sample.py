@@ -1,0 +1,72 @@
+"""The checked rows of an effect, and what an estimate of them holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.utils import _safe_indexing
+
+from causalweights._typing import FloatArray, IntArray
+from causalweights._validation import Arms
+from causalweights.inference import Sensitivity
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Rows of positive weight: covariates as the caller gave them, the rest checked.
+
+    Attributes
+    ----------
+    X : array-like or frame of shape (n, d)
+    y : ndarray of shape (n,)
+    arms : Arms
+    weight : ndarray of shape (n,) or None
+        Sampling weights or frequencies; None where the caller gave none.
+    groups : ndarray of shape (n,) or None
+        Clusters as positions.
+    """
+
+    X: Any
+    y: FloatArray
+    arms: Arms
+    weight: FloatArray | None
+    groups: np.ndarray | None
+
+    def take(self, rows: IntArray) -> Sample:
+        """Return the rows at these positions; every arm must stay non-empty."""
+        return Sample(
+            _safe_indexing(self.X, rows),
+            self.y[rows],
+            self.arms.take(rows),
+            None if self.weight is None else self.weight[rows],
+            None if self.groups is None else self.groups[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """Arm means and contrasts with their uncertainty.
+
+    Attributes
+    ----------
+    means, means_cov : ndarray of shape (K,) and (K, K)
+    effect, cov : ndarray of shape (K-1,) and (K-1, K-1)
+    influence : ndarray of shape (n, K-1) or None
+        Where the standard error is that of an influence function.
+    draws : ndarray of shape (B, K-1) or None
+        As in `EffectResult`.
+    sensitivity : Sensitivity or None
+    details : dict
+        What the summary's head tells of the standard error.
+    """
+
+    means: FloatArray
+    means_cov: FloatArray
+    effect: FloatArray
+    cov: FloatArray
+    influence: FloatArray | None = None
+    draws: FloatArray | None = None
+    sensitivity: Sensitivity | None = None
+    details: dict[str, str] = field(default_factory=dict)
