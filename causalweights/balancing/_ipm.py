@@ -152,10 +152,9 @@ class IPMBalancer(_TargetsOverlap, _WeighsNewRows):
     Solves min d^2(P_w, Q) + ridge sum_i (m_i - b_i)^2 over masses m on the simplex, b
     those of the base weights, zero without any. With ``discriminator=None`` that is the
     least squared distance to the base weights under the moments. With groups the
-    unknowns are the clusters' masses, and ``gap_`` is that of their program. The effect
-    needs unconfoundedness and overlap. Time about the support's size cubed; memory
-    8 n^2 bytes up to about 4000 rows (or clusters), above it O(n) with at most 1.2 GB
-    for a low-rank factor.
+    unknowns are the clusters' masses. The effect needs unconfoundedness and overlap.
+    Time about the support's size cubed; memory 8 n^2 bytes up to about 4000 rows (or
+    clusters), above it O(n) with at most 1.2 GB for a low-rank factor.
 
     ``solver="low_rank"`` needs ridge > 0 and takes O(n rank^2) time and O(n rank)
     memory for the weights of the kernel's Nystrom approximation plus the diagonal it
