@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from causalweights.discrepancy import FunctionClass, ReLU, Sigmoid
+from causalweights.discrepancy import FunctionClass, ReLU, Sigmoid, Wasserstein
 from causalweights.kernels import (
     Energy,
     Gaussian,
@@ -60,12 +60,19 @@ def function_class(
     """Return the class whose supremum is the criterion, None for a kernel or none."""
     if isinstance(discriminator, str):
         return _CLASSES[discriminator]() if discriminator in _CLASSES else None
-    return None if isinstance(discriminator, Kernel) else discriminator
+    return None if isinstance(discriminator, Kernel | Wasserstein) else discriminator
 
 
 def is_wasserstein(discriminator: Any) -> bool:
     """Tell whether the criterion is the Wasserstein-1 distance."""
-    return isinstance(discriminator, str) and discriminator == "wasserstein"
+    return wasserstein_of(discriminator) is not None
+
+
+def wasserstein_of(discriminator: Any) -> Wasserstein | None:
+    """Return the Wasserstein distance that is meant, None for another criterion."""
+    if isinstance(discriminator, str) and discriminator == "wasserstein":
+        return Wasserstein()
+    return discriminator if isinstance(discriminator, Wasserstein) else None
 
 
 def default_ridge(balancer: Any) -> float:

@@ -26,6 +26,7 @@ from causalweights.balancing._weighter import (
     unchanged_on_error,
     warn_concentration,
 )
+from causalweights.discrepancy import Wasserstein
 from causalweights.inference import WeightModel
 from causalweights.kernels import Kernel
 
@@ -55,10 +56,9 @@ class IPMBalancer(_TargetsOverlap, _WeighsNewRows):
         squared maximum mean discrepancy. ``"sigmoid"``, ``"relu"`` (of bounded
         parameters) or `Sigmoid`, `ReLU`, `HalfSpaces`, `MeanDifferences` of
         `causalweights.discrepancy`: the largest difference of means over the class,
-        not squared, for separate arms, by cutting planes. ``"wasserstein"``: the
-        Wasserstein-1 distance, for separate arms; nearest neighbours unless ``ridge``
-        is positive. None is no criterion: the
-        least variable weights that meet ``moments`` (stable balancing weights).
+        not squared, for separate arms, by cutting planes. ``"wasserstein"`` or
+        `Wasserstein`: for separate arms; nearest neighbours without ridge and entropy.
+        None: the least variable weights that meet ``moments``, stable balancing ones.
     bandwidth : {"median", "maxvar"}, float or list of float, default="median"
         Of a kernel given by name, on standardised covariates; ``"maxvar"`` makes the
         kernel matrix vary most; a list is an average.
@@ -189,7 +189,7 @@ class IPMBalancer(_TargetsOverlap, _WeighsNewRows):
 
     _parameter_constraints: dict = {
         "estimand": [str],
-        "discriminator": [None, str, Kernel, HasMethods(CLASS_METHODS)],
+        "discriminator": [None, str, Kernel, Wasserstein, HasMethods(CLASS_METHODS)],
         "bandwidth": [
             StrOptions({"median", "maxvar"}),
             Interval(Real, 0, None, closed="neither"),

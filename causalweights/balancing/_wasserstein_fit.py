@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from causalweights._typing import FloatArray
+from causalweights.balancing._discriminators import wasserstein_of
 from causalweights.balancing._goal import Goal
 from causalweights.balancing._mmd_certificates import arm_report, ridge_penalty
 from causalweights.balancing._mmd_fit import BalancingFit
@@ -41,19 +42,27 @@ def fit_wasserstein(
     penalty = ridge_penalty(
         balancer.ridge_, design.sample_weight, arms.codes, balancer.weight_type
     )
+    asked = wasserstein_of(balancer.discriminator)
+    entropy = 0.0 if asked is None else asked.entropy
     masses, converged = base.copy(), True
     by_arm: dict[Any, dict[str, Any]] = {}
     for a in design.weighted_arms():
         mine = arms.codes == a
         result = transport_weights(
-            Z[mine], goal.rows, goal.masses, ridge=penalty[mine], tol=balancer.tol
-        )
+            Z[mine], goal.rows, goal.masses, ridge=penalty[mine], entropy=entropy,
+            base=base[mine], tol=balancer.tol,
+        )  # fmt: skip
         masses[mine] = result.weights
         before = wasserstein_distance(
             Z[mine], goal.rows, x_weights=base[mine], y_weights=goal.masses
         )
+        after = result.transport_cost
+        if entropy > 0.0:  # the plan with entropy is not the shortest one
+            after = wasserstein_distance(
+                Z[mine], goal.rows, x_weights=result.weights, y_weights=goal.masses
+            )
         by_arm[arms.label(a)] = arm_report(
-            result, result.transport_cost, before, result.value, result.gap
+            result, after, before, result.value, result.gap
         )
         converged = converged and result.converged
     pairs = {(k, "target"): float(row["discrepancy"]) for k, row in by_arm.items()}

@@ -10,7 +10,7 @@ from causalweights.discrepancy._mmd import energy_distance, mmd_matrix, squared_
 from causalweights.discrepancy._ridge_functions import ReLU, Sigmoid
 from causalweights.discrepancy._step_functions import HalfSpaces, MeanDifferences
 from causalweights.discrepancy._univariate import kolmogorov_smirnov
-from causalweights.discrepancy._wasserstein import wasserstein_distance
+from causalweights.discrepancy._wasserstein import Wasserstein, wasserstein_distance
 
 __all__ = [
     "FunctionClass",
@@ -20,6 +20,7 @@ __all__ = [
     "Sigmoid",
     "SourceOracle",
     "Supremum",
+    "Wasserstein",
     "energy_distance",
     "kolmogorov_smirnov",
     "mmd_matrix",

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from causalweights._typing import FloatArray
 from causalweights.balancing import IPMBalancer
+from causalweights.discrepancy import Wasserstein
 from causalweights.effects._by_influence import point_means, predicted_outcomes
 from causalweights.effects._outside import pooled_rows
 from causalweights.effects._resolve_weights import ArmWeights, last_step
@@ -53,8 +54,16 @@ def by_matching(
     if outside is not None:
         points = np.vstack([points, last_step(weights.weighter)._goal.rows])
         codes[len(sample.y) :] = -1  # of no arm
-    matching = nearest_matching(points, residual, codes, target)
-    _require_matching(points, codes, matching.masses - masses)
+    base = np.ones(len(codes))
+    if sample.weight is not None:
+        base[: len(sample.y)] = sample.weight
+    matching = nearest_matching(points, residual, codes, target, base=base)
+    if np.any(np.abs(matching.masses - masses) > _ROUNDING):
+        raise ValueError(
+            "se='matching': the weights are not those of matching these rows with "
+            "their nearest neighbors. Pass the weighter unfitted, or use "
+            "se='influence'."
+        )
     cov = matching_variance(
         codes,
         matching.masses,
@@ -80,29 +89,12 @@ def _points(weighter: Any, X: Any) -> FloatArray:
     return weighter._new_points(X, "se='matching'")
 
 
-def _require_matching(
-    points: FloatArray, codes: np.ndarray, excess: FloatArray
-) -> None:
-    """Raise unless masses are those of matching, up to how equal rows share theirs.
-
-    Under unequal sampling weights equal rows of an arm may: the weighter shares their
-    own masses too, and the variance, which does not, is then the larger one.
-    """
-    _, index = np.unique(np.column_stack([points, codes]), axis=0, return_inverse=True)
-    if np.any(np.abs(np.bincount(index.reshape(-1), weights=excess)) > _ROUNDING):
-        raise ValueError(
-            "se='matching': the weights are not those of matching these rows with "
-            "their nearest neighbors. Pass the weighter unfitted, or use "
-            "se='influence'."
-        )
-
-
 def _refuse(effect: Any, sample: Sample, weights: ArmWeights, estimand: str) -> None:
     """Raise for weights that are not matching, and where its theory ends."""
     last = last_step(weights.weighter)
     wasserstein = (
         isinstance(last, IPMBalancer)
-        and last.discriminator == "wasserstein"
+        and last.discriminator in ("wasserstein", Wasserstein())
         and last.solver == "auto"
     )
     if not wasserstein:

@@ -130,13 +130,14 @@ def nearest_matching(
     target_masses: FloatArray,
     *,
     n_neighbors: int = 1,
+    base: FloatArray | None = None,
 ) -> NearestMatching:
     """Match each row with the nearest rows of every other arm, with replacement.
 
     The masses M_j = t_j + sum_i t_i r_ij make sum_j M_j y_j over an arm the target's
     mean of the imputed outcomes. With one neighbor they solve the transport of the
     target to the arm at the least mean distance (Wasserstein-1). All rows as near as
-    the J-th share the match equally, so that ties depend on no order of the rows.
+    the J-th share the match, so that ties depend on no order of the rows.
 
     Parameters
     ----------
@@ -151,6 +152,9 @@ def nearest_matching(
         proportional to sampling weights.
     n_neighbors : int, default=1
         J, at most the number of rows in every arm.
+    base : ndarray of shape (n,) or None, default=None
+        Positive, such as sampling weights: in proportion to them rows share a match.
+        None is equally.
 
     Returns
     -------
@@ -172,6 +176,9 @@ def nearest_matching(
     """
     X, y, codes = _check_rows(X, y, codes, n_neighbors)
     t = _check_masses(target_masses, len(y), "target_masses")
+    part = np.ones(len(y)) if base is None else _check_column(base, len(y), "base")
+    if not np.all(part > 0):
+        raise ValueError("base must be positive: drop rows of weight zero.")
     n_arms = int(codes.max()) + 1
     masses, squares = t.copy(), t**2
     masses[codes < 0] = squares[codes < 0] = 0.0
@@ -181,11 +188,12 @@ def nearest_matching(
         _require(len(rows), a, n_neighbors, "rows")
         points, index, counts = _distinct(X[rows])
         near = _neighborhoods(points, counts, X[rest], n_neighbors, own=0)
-        matches = near @ counts
+        own = part[rows]
+        matches = near @ np.bincount(index, weights=own)
         imputed[rows, a] = y[rows]
-        imputed[rest, a] = (near @ np.bincount(index, weights=y[rows])) / matches
-        masses[rows] += (near.T @ (t[rest] / matches))[index]
-        squares[rows] += (near.T @ (t[rest] / matches) ** 2)[index]
+        imputed[rest, a] = (near @ np.bincount(index, weights=own * y[rows])) / matches
+        masses[rows] += own * (near.T @ (t[rest] / matches))[index]
+        squares[rows] += own**2 * (near.T @ (t[rest] / matches) ** 2)[index]
     return NearestMatching(masses, imputed, squares)
 
 

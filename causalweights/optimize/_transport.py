@@ -18,7 +18,7 @@ from causalweights.optimize._certificate import (
     relative_gap,
     rounding_level,
 )
-from causalweights.optimize._checks import check_options, check_ridge
+from causalweights.optimize._checks import check_options, check_ridge, check_vector
 from causalweights.optimize._transport_arcs import EPS, blocks_of
 from causalweights.optimize._transport_qp import ridge_transport
 
@@ -77,11 +77,15 @@ class TransportResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Problem:
-    """Distinct source rows with their numbers of copies, and target rows with mass."""
+    """Distinct source rows with their base masses, and target rows with mass.
+
+    `base` (n,) are the base masses of all rows, `copies` their sums.
+    """
 
     X: FloatArray
     copies: FloatArray
     position: IntArray
+    base: FloatArray
     Y: FloatArray
     t: FloatArray
 
@@ -98,6 +102,7 @@ def transport_weights(
     *,
     ridge: ArrayLike = 0.0,
     entropy: float = 0.0,
+    base: ArrayLike | None = None,
     tol: float = 1e-6,
     max_iter: int = 500,
 ) -> TransportResult:
@@ -121,8 +126,11 @@ def transport_weights(
         Non-negative; in the units of distances. Zero on some rows leaves these free.
     entropy : float, default=0.0
         Non-negative eps, in the units of distances: the objective is then
-        sum_ij p_ij c_ij + eps sum_ij p_ij log(p_ij / t_i) over plans p. Not together
-        with a ridge.
+        sum_ij p_ij c_ij + eps sum_ij p_ij log(p_ij / (t_i b_j)) over plans p, b_j the
+        base masses of sum one, or all 1 without any. Not together with a ridge.
+    base : array-like of shape (n,) or None, default=None
+        Positive masses of the source rows, in proportion to which rows that tie share
+        what they get, without a ridge; None is equal masses.
     tol : float, default=1e-6
         Relative gap that counts as converged, not where to stop: the ridge problem is
         solved to its finite end, gaps of 1e-13 or less of the objective.
@@ -146,12 +154,13 @@ def transport_weights(
 
     Notes
     -----
-    Equal source rows share their mass: equally, or in proportion to 1 / ridge_j. So do
-    source rows at the same distance of a target row, where there is no ridge.
+    Equal source rows share their mass: as ``base`` says, or in proportion to 1 /
+    ridge_j. So do source rows at the same distance of a target row, where there is no
+    ridge.
 
     - No ridge, no entropy: a k-d tree, O((n + m) log n) time in few dimensions.
-    - Entropy: w_j = sum_i t_i exp(-c_ij / eps) / sum_k exp(-c_ik / eps), O(n m d) time
-      in blocks of 8 MB.
+    - Entropy: w_j = sum_i t_i b_j exp(-c_ij / eps) / sum_k b_k exp(-c_ik / eps),
+      O(n m d) time in blocks of 8 MB.
     - Ridge: a convex quadratic program over plans, by column generation. The interior
       point works on the 10-30 arcs a row that may carry mass; each step is a Cholesky
       factorization of size min(n, m). All n m pairs are priced every round, in blocks
@@ -191,7 +200,13 @@ def transport_weights(
     penalties = check_ridge(ridge, len(source))
     penalties = np.where(penalties < SMALLEST_RIDGE, 0.0, penalties)
     eps = _check_entropy(entropy, penalties)
-    problem = _distinct(source, target, masses)
+    own = np.ones(len(source))
+    if base is not None:
+        own = check_vector("base", base, len(source))
+        if not np.all(own > 0):
+            raise ValueError("base must be positive: drop rows of base mass zero.")
+        own = own / own.sum()
+    problem = _distinct(source, target, masses, own)
     if eps > 0.0:
         return _softmin(problem, eps)
     if penalties.any():
@@ -238,9 +253,8 @@ def _softmin(problem: _Problem, eps: float) -> TransportResult:
 def _closed_form(
     problem: _Problem, w: FloatArray, value: float, cost: float, solver: str
 ) -> TransportResult:
-    ones = np.ones(len(problem.position))
     return TransportResult(
-        weights=problem.share(w / w.sum(), ones),
+        weights=problem.share(w / w.sum(), problem.base),
         value=value,
         transport_cost=cost,
         gap=0.0,
@@ -256,7 +270,7 @@ def _ridge(
     problem: _Problem, ridge: FloatArray, tol: float, max_iter: int
 ) -> TransportResult:
     """Solve the quadratic program and measure its gap on what balancing gains."""
-    n, position, t = len(ridge), problem.position, problem.t
+    position, t = problem.position, problem.t
     # The copies of a row minimise sum r_j w_j^2 for their total, with w_j ~ 1 / r_j:
     # together they cost total^2 / sum (1 / r_j), and nothing where one is free.
     free = np.bincount(position, ridge == 0.0, len(problem.X)) > 0
@@ -268,7 +282,8 @@ def _ridge(
     weights = problem.share(found.weights / found.weights.sum(), parts)
     potentials = found.prices[position] * (ridge > 0.0)
     value = found.transport_cost + float(ridge @ weights**2)
-    uniform = _uniform_bound(problem, found.prices, found.level) + ridge.mean() / n
+    uniform = _uniform_bound(problem, found.prices, found.level)
+    uniform += float(ridge @ (problem.base / problem.base.sum()) ** 2)
     floor = rounding_level(np.array([value, found.level]), np.zeros(1), EPS)
     relative = relative_gap(found.gap, uniform - value, floor)
     return TransportResult(
@@ -285,7 +300,7 @@ def _ridge(
 
 
 def _uniform_bound(problem: _Problem, prices: FloatArray, level: float) -> float:
-    """Bound the Wasserstein-1 distance of uniform weights to the target from below."""
+    """Bound the Wasserstein-1 distance of the base weights to the target from below."""
     X, Y, t = problem.X, problem.Y, problem.t
     w = problem.copies / problem.copies.sum()
     to_nearest = float(t @ KDTree(X).query(Y)[0])
@@ -294,18 +309,17 @@ def _uniform_bound(problem: _Problem, prices: FloatArray, level: float) -> float
     return max(to_nearest, from_nearest, means, level - float(w @ prices))
 
 
-def _distinct(X: FloatArray, Y: FloatArray, masses: FloatArray) -> _Problem:
+def _distinct(
+    X: FloatArray, Y: FloatArray, masses: FloatArray, base: FloatArray
+) -> _Problem:
     """Return the problem on distinct rows, about the source mean."""
     center = X.mean(axis=0)
-    rows, position, copies = np.unique(
-        X, axis=0, return_inverse=True, return_counts=True
-    )
+    rows, position = np.unique(X, axis=0, return_inverse=True)
+    copies = group_sums(position.ravel(), base, len(rows))
     used = masses > 0.0
     targets, place = np.unique(Y[used], axis=0, return_inverse=True)
     t = group_sums(place.ravel(), masses[used], len(targets))
-    return _Problem(
-        rows - center, copies.astype(float), position.ravel(), targets - center, t
-    )
+    return _Problem(rows - center, copies, position.ravel(), base, targets - center, t)
 
 
 def _points(X: Any, name: str) -> FloatArray:
