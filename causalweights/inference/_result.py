@@ -15,6 +15,7 @@ from causalweights.inference._sensitivity import (
     e_value,
     robustness_value,
 )
+from causalweights.inference._subsamples import QUANTILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +88,7 @@ class EffectResult:
             low = -high
         else:
             tails = [0.5 - level / 2, 0.5 + level / 2]
-            low, high = np.quantile(self.draws, tails, axis=0)
+            low, high = np.quantile(self.draws, tails, axis=0, method=QUANTILE)
         if difference:
             return np.column_stack([effect - high, effect - low])
         return np.column_stack([effect / np.exp(high), effect / np.exp(low)])
@@ -105,7 +106,7 @@ class EffectResult:
         """Two-sided p-value of no effect, (K-1,).
 
         Of the normal law; with ``draws``, one minus the level at which the interval
-        reaches no effect, and at least 2 / (B + 1), since B draws say no more.
+        reaches no effect; at least 2 / (B + 1), for B draws say no more.
         """
         if self.draws is None:
             return 2 * norm.sf(np.abs(self.statistic))
@@ -115,7 +116,7 @@ class EffectResult:
             min(_share_up_to(e, d), _share_up_to(-e, -d))
             for e, d in zip(error, self.draws.T)
         ]
-        return np.clip(2 * np.array(tails), 2 / (len(self.draws) + 1), 1.0)
+        return np.minimum(2 * np.array(tails), 1.0)
 
     def to_frame(self, level: float = 0.95) -> pd.DataFrame:
         """Return a DataFrame, one row a contrast."""
@@ -318,8 +319,9 @@ def compare(*results: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
 
 
 def _share_up_to(value: float, draws: FloatArray) -> float:
-    """Return the largest q whose quantile of the draws is at most the value."""
-    return float(np.interp(value, np.sort(draws), np.linspace(0, 1, len(draws))))
+    """Return the largest q, at least 1 / (B + 1), whose quantile is up to the value."""
+    q = np.arange(1, len(draws) + 1) / (len(draws) + 1)
+    return float(np.interp(value, np.sort(draws), q))
 
 
 def _distinct(names: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -26,6 +26,8 @@ WINDOW = 2
 _FEWEST_IN_STRATUM = 2
 # Dropping failures conditions on success; beyond this share the law is another one.
 _MOST_FAILED = 0.05
+# The q (B + 1)-th of B draws: with few of them numpy's default is too near the middle.
+QUANTILE: Final = "weibull"
 # Subsamples of one task: large enough to hide the cost of sending it.
 _CHUNK = 25
 _ADVICE = "Give larger sizes (one as sizes=[b]), or strata= to keep the arms' shares."
@@ -58,7 +60,7 @@ class Subsamples:
     def intervals(self, level: float) -> tuple[FloatArray, FloatArray]:
         """Return lower and upper end points at each size, (n_sizes, C)."""
         tails = [(1 - level) / 2, (1 + level) / 2]
-        low, high = np.nanquantile(self.roots(), tails, axis=1)
+        low, high = np.nanquantile(self.roots(), tails, axis=1, method=QUANTILE)
         return self.estimate - high, self.estimate - low
 
 

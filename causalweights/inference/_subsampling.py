@@ -64,9 +64,10 @@ def subsample_interval(
     r"""Return a confidence interval from subsamples drawn without replacement.
 
     With c_q the q-quantile of ``sqrt(b / (1 - b/n)) (estimate_b - estimate)`` over
-    subsamples of size b, the interval is ``[estimate - c_{(1+level)/2} / sqrt(n),
-    estimate - c_{(1-level)/2} / sqrt(n)]``. It is valid wherever sqrt(n) (estimate -
-    truth) has a limit law, with b large and b/n small; no smoothness is needed.
+    subsamples of size b (of B draws the q (B + 1)-th, interpolated), the interval is
+    ``[estimate - c_{(1+level)/2} / sqrt(n), estimate - c_{(1-level)/2} / sqrt(n)]``. It
+    is valid wherever sqrt(n) (estimate - truth) has a limit law, with b large and b/n
+    small; no smoothness is needed.
 
     Parameters
     ----------

@@ -87,6 +87,12 @@ def difference(weighter, X, y, a, s=None):
     return masses[a == 1] @ y[a == 1] - masses[a == 0] @ y[a == 0]
 
 
+def quantile(values, q):
+    """Return the q (B + 1)-th of B values, interpolated."""
+    places = np.multiply(q, len(values) + 1)
+    return np.interp(places, np.arange(1, len(values) + 1), np.sort(values))
+
+
 def check_same(fit, hand):
     assert fit.effect_ == pytest.approx(hand.estimate, abs=ROUNDING)
     assert fit.se_ == pytest.approx(hand.se, abs=ROUNDING)
@@ -118,7 +124,7 @@ def test_contrast_is_that_of_refits_by_hand(weighter, sample):
     k = int(np.flatnonzero(hand.sizes == hand.size)[0])
     values = hand.estimates[k][~np.isnan(hand.estimates[k])]
     roots = np.sqrt(hand.size / (N - hand.size)) * (values - hand.estimate)
-    expected = hand.estimate - np.quantile(roots, [0.9, 0.1])
+    expected = hand.estimate - quantile(roots, [0.9, 0.1])
     np.testing.assert_allclose(fit.conf_int(0.8)[0], expected, atol=ROUNDING)
     np.testing.assert_allclose(fit.to_frame(0.8)[["lower", "upper"]], [expected])
     assert fit.influence_ is None
@@ -196,7 +202,7 @@ def test_three_arms_share_one_size(sample):
     np.testing.assert_allclose(contrast @ fit.means_, fit.effect_)
     np.testing.assert_allclose(contrast @ fit.means_cov_ @ contrast.T, fit.cov_)
     assert fit.conf_int()[1, 0] == pytest.approx(
-        fit.effect_[1] - np.quantile(draws[:, 1], 0.975)
+        fit.effect_[1] - quantile(draws[:, 1], 0.975)
     )
 
 
@@ -220,7 +226,7 @@ def test_ratio_is_subsampled_as_a_logarithm(sample):
     draws = fit.result_.draws[:, 0]
     assert fit.se_ == pytest.approx(fit.effect_ * draws.std(ddof=1))
     low, high = np.log(fit.conf_int()[0])
-    expected = np.log(fit.effect_) - np.quantile(draws, [0.975, 0.025])
+    expected = np.log(fit.effect_) - quantile(draws, [0.975, 0.025])
     assert [low, high] == pytest.approx(expected)
     other = subsampled(Inverse(), contrast="ratio", control=1)
     other.fit(X, event, treatment=a)
@@ -320,10 +326,7 @@ def test_a_refused_fit_leaves_the_older_one(sample):
 # -------------------------------------------------------------------- coverage
 @pytest.mark.slow
 def test_intervals_cover():
-    """200 replications of 300 rows: a Monte-Carlo error of 0.015 at 0.95.
-
-    So few draws shorten the interval a little, and save most of the time.
-    """
+    """200 replications of 300 rows: a Monte-Carlo error of 0.015 at 0.95."""
     hits, errors, ses = 0, [], []
     for rep in range(200):
         rng = np.random.default_rng([31, rep])
@@ -335,6 +338,6 @@ def test_intervals_cover():
         hits += low < 1 < high
         errors.append(fit.effect_ - 1)
         ses.append(fit.se_)
-    low, high = binom.ppf(1e-3, 200, 0.9), binom.ppf(1 - 1e-3, 200, 0.99)
+    low, high = binom.ppf(1e-3, 200, 0.92), binom.ppf(1 - 1e-3, 200, 0.97)
     assert low <= hits <= high, hits
     assert np.mean(ses) == pytest.approx(np.std(errors), rel=0.2)

@@ -50,7 +50,8 @@ def test_interval_is_made_of_the_estimates(rng):
     out = subsample_interval(mean_of(y), 60, n_subsamples=50, level=0.8)
     for k, b in enumerate(out.sizes):
         roots = np.sqrt(b / (1 - b / 60)) * (out.estimates[k] - y.mean())
-        low, high = np.quantile(roots, [0.1, 0.9])
+        # Of 50 draws the 5.1-th and the 45.9-th.
+        low, high = np.interp([5.1, 45.9], np.arange(1, 51), np.sort(roots))
         assert out.lowers[k] == pytest.approx(y.mean() - high / np.sqrt(60))
         assert out.uppers[k] == pytest.approx(y.mean() - low / np.sqrt(60))
     chosen = minimum_volatility(out.lowers, out.uppers)
@@ -308,5 +309,5 @@ def test_coverage_with_the_chosen_size():
 
 def test_coverage_of_the_mean():
     hits = coverage(64, 100, 60)
-    low, high = binom.ppf([1e-3, 1 - 1e-3], 100, 0.93)  # few draws: short quantiles
+    low, high = binom.ppf([1e-3, 1 - 1e-3], 100, 0.945)
     assert low <= hits <= high
