@@ -16,7 +16,7 @@ from causalweights._validation import (
 )
 from causalweights.balancing._blocks import BlockDesign, LocalBlocks
 from causalweights.balancing._blocks_fit import fit_blocks
-from causalweights.balancing._discriminators import function_class, is_wasserstein
+from causalweights.balancing._discriminators import function_class, wasserstein_of
 from causalweights.balancing._goal import Goal
 from causalweights.balancing._mass_problem import MassProblem
 from causalweights.balancing._mmd_fit import BalancingFit, fit_exactly
@@ -50,15 +50,15 @@ def fit_balance(
             "ask for some by moments, interactions or quantiles, with rows in memory "
             "and solver='auto'."
         )
-    transport = not parametric and is_wasserstein(balancer.discriminator)
-    if transport:
+    transport = None if parametric else wasserstein_of(balancer.discriminator)
+    if transport is not None:
         _refuse_with_class(balancer, joint, blocks)
         if balancer.min_weight > 0 or balancer.max_weight is not None:
             raise ValueError(
                 "discriminator='wasserstein' takes no bounds on the weights: a ridge "
                 "spreads them."
             )
-    if constrained and (blocks or transport or classes is not None):
+    if constrained and (blocks or transport is not None or classes is not None):
         raise ValueError(
             "moments, interactions and quantiles constrain the exact program of a "
             "kernel or the energy distance: pass one of these as discriminator, rows "
@@ -79,9 +79,11 @@ def fit_balance(
     if goal is None:
         goal = Goal.within(points, design.target_masses())
     if parametric:
-        return fit_parametric(balancer, design, points, goal)
-    if transport:
-        return fit_wasserstein(balancer, design, points, goal)
+        return fit_parametric(balancer, design, points, goal, problem)
+    if transport is not None:
+        return fit_wasserstein(
+            balancer, design, points, goal, problem, transport.entropy
+        )
     if classes is not None:
         return fit_supremum(balancer, design, points, goal, problem, classes)
     moments = _constraints(balancer, design, points, goal) if constrained else None

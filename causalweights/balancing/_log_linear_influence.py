@@ -111,10 +111,7 @@ def tilt_model(arm: TiltedArm) -> WeightModel:
 
 def log_linear_model(arms: list[TiltedArm], rows: np.ndarray) -> WeightModel:
     """Return the model of several arms' weights, in the caller's rows (n_all,)."""
-    models, parts = [tilt_model(arm) for arm in arms], []
-    for name in ("log_gradient", "influence", "target_influence"):
-        columns = np.hstack([getattr(model, name) for model in models])
-        whole = np.zeros((len(rows), columns.shape[1]))
-        whole[rows] = columns
-        parts.append(whole)
-    return WeightModel(*parts)
+    models = [tilt_model(arm) for arm in arms]
+    names = ("log_gradient", "influence", "target_influence")
+    parts = (np.hstack([getattr(model, name) for model in models]) for name in names)
+    return WeightModel(*parts).spread(rows)

@@ -21,7 +21,7 @@ from causalweights._scaling import fit_scaling
 from causalweights._typing import FloatArray, IntArray
 from causalweights.balancing._features import whitening
 from causalweights.balancing._tilting import overlap_share
-from causalweights.inference._weight_model import WeightModel
+from causalweights.inference._weight_model import TargetModel, WeightModel
 
 # Maps whose estimated centres and scales leave the span of [1, features] as it is, so
 # that they add nothing to the first-order behaviour of the fitted probabilities.
@@ -43,7 +43,12 @@ def softmax(eta: FloatArray) -> FloatArray:
 def scores(H: FloatArray, codes: IntArray, e: FloatArray) -> FloatArray:
     """Return each row's score (n, (K - 1) r), in blocks of arms 1, ..., K - 1."""
     hit = codes[:, None] == np.arange(1, e.shape[1])
-    return ((hit - e[:, 1:])[:, :, None] * H[:, None, :]).reshape(len(H), -1)
+    return _blocks(hit - e[:, 1:], H)
+
+
+def _blocks(factor: FloatArray, H: FloatArray) -> FloatArray:
+    """Return ``factor_ij h_i`` as rows (n, (K - 1) r), a block for each j."""
+    return (factor[:, :, None] * H[:, None, :]).reshape(len(H), -1)
 
 
 def information(H: FloatArray, e: FloatArray, masses: FloatArray) -> FloatArray:
@@ -259,7 +264,7 @@ def log_weight_gradient(
         factor = (focal == free) - hit
     else:
         factor = overlap_share(e)[:, 1:] - hit
-    return (factor[:, :, None] * H[:, None, :]).reshape(len(H), -1)
+    return _blocks(factor, H)
 
 
 def weight_model(
@@ -272,6 +277,16 @@ def weight_model(
 ) -> WeightModel:
     """Return the weights' first-order behaviour in the caller's rows."""
     gradient = log_weight_gradient(solved.basis, codes, e, estimand, focal)
-    full = np.zeros((2, len(rows), gradient.shape[1]))
-    full[0, rows], full[1, rows] = gradient, solved.influence
-    return WeightModel(full[0], full[1], np.zeros_like(full[1]))
+    fixed = np.zeros_like(gradient)
+    return WeightModel(gradient, solved.influence, fixed).spread(rows)
+
+
+def target_model(
+    solved: LogisticScores, e: FloatArray, rows: np.ndarray
+) -> TargetModel:
+    """Return the overlap population's first-order behaviour in the caller's rows.
+
+    In block j the derivative of log h is ``(h / e_j - e_j) x``.
+    """
+    gradient = _blocks(overlap_share(e)[:, 1:] - e[:, 1:], solved.basis)
+    return TargetModel(gradient, solved.influence).spread(rows)

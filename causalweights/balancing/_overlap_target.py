@@ -11,12 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from causalweights._typing import FloatArray
-from causalweights.balancing._tilting import (
-    SEPARATION,
-    overlap_share,
-    overlap_tilt,
-)
+from causalweights.balancing._tilting import SEPARATION, overlap_tilt
 from causalweights.balancing._weighter import Design, _BaseWeighter
 from causalweights.inference import TargetModel
 
@@ -39,6 +34,7 @@ class OverlapTarget:
     def of(cls, design: Design, weight_type: str) -> OverlapTarget:
         """Fit the unpenalised logistic propensity of a design's rows."""
         # scikit-learn's linear models take a tenth of a second to import.
+        from causalweights.balancing._logistic import target_model
         from causalweights.balancing._propensity_model import fit_propensity
 
         found = fit_propensity(None, design, weight_type=weight_type)
@@ -48,10 +44,7 @@ class OverlapTarget:
                 "population did not converge. Rescale or drop nearly collinear "
                 "covariates."
             )
-        model = overlap_model(
-            found.scores.basis, found.scores.influence, found.e, design.rows
-        )
-        return cls(found.model, model)
+        return cls(found.model, target_model(found.scores, found.e, design.rows))
 
     def on(self, design: Design) -> Design:
         """Return the design with the overlap population of its rows as target."""
@@ -63,20 +56,6 @@ class OverlapTarget:
                 "apart, or ask for another estimand."
             )
         return replace(design, tilt=tilt)
-
-
-def overlap_model(
-    basis: FloatArray, influence: FloatArray, e: FloatArray, rows: np.ndarray
-) -> TargetModel:
-    """Return how the overlap population follows the propensity's coefficients.
-
-    In block j the derivative of log h is ``(h / e_j - e_j) x``.
-    """
-    factor = overlap_share(e)[:, 1:] - e[:, 1:]
-    gradient = (factor[:, :, None] * basis[:, None, :]).reshape(len(e), -1)
-    full = np.zeros((2, len(rows), gradient.shape[1]))
-    full[0, rows], full[1, rows] = gradient, influence
-    return TargetModel(full[0], full[1])
 
 
 class _TargetsOverlap(_BaseWeighter):

@@ -14,11 +14,11 @@ from causalweights.balancing._discriminators import resolve_discriminator
 from causalweights.balancing._goal import Goal, Pooled
 from causalweights.balancing._log_linear import fit_log_linear, log_linear_weights
 from causalweights.balancing._log_linear_influence import TiltedArm
+from causalweights.balancing._mass_problem import MassProblem
 from causalweights.balancing._mmd_certificates import (
     arm_report,
     certify,
     dual_coefficients,
-    ridge_penalty,
 )
 from causalweights.balancing._mmd_fit import BalancingFit, KernelDual
 from causalweights.balancing._weighter import Design
@@ -98,13 +98,10 @@ class _Solved:
 
 
 def fit_parametric(
-    balancer: Any, design: Design, Z: FloatArray, goal: Goal
+    balancer: Any, design: Design, Z: FloatArray, goal: Goal, problem: MassProblem
 ) -> BalancingFit:
     """Return log-linear weights, or weights of either model trained by Adam."""
-    arms, base = design.arms, design.base_masses()
-    penalty = ridge_penalty(
-        balancer.ridge_, design.sample_weight, arms.codes, balancer.weight_type
-    )
+    arms, base, penalty = design.arms, problem.before, problem.penalty
     adam, name = balancer.solver == "adam", balancer.discriminator
     kernel = None
     if not adam or name == "gaussian":
@@ -116,12 +113,12 @@ def fit_parametric(
     masses, solved, tilts = base.copy(), {}, []
     for a in design.weighted_arms():
         mine = arms.codes == a
-        problem = (Z[mine], goal, base[mine], penalty[mine], shares[a])
+        one_arm = (Z[mine], goal, base[mine], penalty[mine], shares[a])
         if adam:
-            solved[a] = _train(balancer, kernel, *problem, rng)
+            solved[a] = _train(balancer, kernel, *one_arm, rng)
         else:
             assert kernel is not None
-            solved[a] = _descend(balancer, kernel, *problem, rng)
+            solved[a] = _descend(balancer, kernel, *one_arm, rng)
             coef = solved[a].coef
             if coef is not None and not goal.is_outside:
                 tilts.append(

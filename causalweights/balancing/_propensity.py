@@ -380,13 +380,13 @@ class PropensityWeighter(_BaseWeighter):
 
     def _target_model(self) -> TargetModel | None:
         """Return how an overlap population follows the model, None for others."""
-        from causalweights.balancing._overlap_target import overlap_model
+        from causalweights.balancing._logistic import target_model
 
         if self._scores is None or self.estimand_ != "ato":
             return None
         rows = ~np.isnan(self.propensity_[:, 0])
         e = self.propensity_[rows]
-        model = overlap_model(self._scores.basis, self._scores.influence, e, rows)
+        model = target_model(self._scores, e, rows)
         model.log_gradient[np.flatnonzero(rows)[self._clipped(e)]] = 0.0
         return model
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from causalweights._typing import FloatArray
-from causalweights.balancing._discriminators import wasserstein_of
 from causalweights.balancing._goal import Goal
-from causalweights.balancing._mmd_certificates import arm_report, ridge_penalty
+from causalweights.balancing._mass_problem import MassProblem
+from causalweights.balancing._mmd_certificates import arm_report
 from causalweights.balancing._mmd_fit import BalancingFit
 from causalweights.balancing._weighter import Design
 from causalweights.discrepancy import wasserstein_distance
@@ -35,15 +35,15 @@ class NoDual:
 
 
 def fit_wasserstein(
-    balancer: Any, design: Design, Z: FloatArray, goal: Goal
+    balancer: Any,
+    design: Design,
+    Z: FloatArray,
+    goal: Goal,
+    problem: MassProblem,
+    entropy: float,
 ) -> BalancingFit:
     """Return the weights of every arm: without a ridge, nearest neighbours."""
-    arms, base = design.arms, design.base_masses()
-    penalty = ridge_penalty(
-        balancer.ridge_, design.sample_weight, arms.codes, balancer.weight_type
-    )
-    asked = wasserstein_of(balancer.discriminator)
-    entropy = 0.0 if asked is None else asked.entropy
+    arms, base, penalty = design.arms, problem.before, problem.penalty
     masses, converged = base.copy(), True
     by_arm: dict[Any, dict[str, Any]] = {}
     for a in design.weighted_arms():

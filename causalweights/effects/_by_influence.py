@@ -35,8 +35,7 @@ def by_influence(
     ``effect`` holds the options; ``cv`` is its own for the kept rows.
     """
     means = _means(effect, sample, weights, estimand, cv)
-    frequency = sample.weight if effect.weight_type == "frequency" else None
-    groups, phi = sample.groups, means.contributions
+    frequency, groups, phi = sample.frequency, sample.groups, means.contributions
     n = len(sample.y)
     size = float(n if frequency is None else frequency.sum())
     share = phi[:n] if frequency is None else phi[:n] / frequency[:, None]

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from causalweights._typing import FloatArray
 from causalweights.balancing import IPMBalancer
+from causalweights.balancing._discriminators import wasserstein_of
 from causalweights.discrepancy import Wasserstein
 from causalweights.effects._by_influence import point_means, predicted_outcomes
 from causalweights.effects._outside import pooled_rows
@@ -94,7 +95,7 @@ def _refuse(effect: Any, sample: Sample, weights: ArmWeights, estimand: str) -> 
     last = last_step(weights.weighter)
     wasserstein = (
         isinstance(last, IPMBalancer)
-        and last.discriminator in ("wasserstein", Wasserstein())
+        and wasserstein_of(last.discriminator) == Wasserstein()
         and last.solver == "auto"
     )
     if not wasserstein:
@@ -118,7 +119,7 @@ def _refuse(effect: Any, sample: Sample, weights: ArmWeights, estimand: str) -> 
             "se='matching' takes rows as independent, so it has no version for "
             "groups: use se='influence' or 'subsample', which have."
         )
-    if effect.weight_type == "frequency" and sample.weight is not None:
+    if sample.frequency is not None:
         raise ValueError(
             "se='matching' does not count frequencies, whose copies of a row match "
             "one another: repeat the rows, or use se='influence'."

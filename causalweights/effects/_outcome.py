@@ -124,8 +124,7 @@ def _exact(model: Any) -> Any:
     if without_penalty(model):
         return UnpenalizedLogistic()
     if isinstance(model, Pipeline) and without_penalty(model[-1]):
-        steps = [*model.steps[:-1], (model.steps[-1][0], UnpenalizedLogistic())]
-        return Pipeline(steps)
+        return clone(model).set_params(**{model.steps[-1][0]: UnpenalizedLogistic()})
     return model
 
 

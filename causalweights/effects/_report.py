@@ -41,8 +41,8 @@ def report(
         "Inference": effect.inference,
         **found.details,
     }
-    frequency = sample.weight if effect.weight_type == "frequency" else None
-    copies = np.ones(len(arms.codes)) if frequency is None else frequency
+    copies = sample.frequency
+    copies = np.ones(len(arms.codes)) if copies is None else copies
     if weights.label != "none":
         squares = np.bincount(arms.codes, weights=weights.masses**2 / copies)
         counts = np.bincount(arms.codes, weights=copies)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -163,10 +163,7 @@ def arm_weights(
 def _of_rows(last: Any, name: str, rows: np.ndarray) -> Any:
     """Return a weighter's model of weights or target in the rows kept, or None."""
     model = getattr(last, name)() if hasattr(last, name) else None
-    if model is None or np.all(rows):
-        return model
-    parts = {part.name: getattr(model, part.name)[rows] for part in fields(model)}
-    return type(model)(**parts)
+    return model if model is None or np.all(rows) else model.take(rows)
 
 
 def require_m_estimation(

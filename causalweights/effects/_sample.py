@@ -26,6 +26,7 @@ class Sample:
         Sampling weights or frequencies; None where the caller gave none.
     groups : ndarray of shape (n,) or None
         Clusters as positions.
+    weight_type : str
     """
 
     X: Any
@@ -33,6 +34,12 @@ class Sample:
     arms: Arms
     weight: FloatArray | None
     groups: np.ndarray | None
+    weight_type: str
+
+    @property
+    def frequency(self) -> FloatArray | None:
+        """Rows that each row stands for; None where a row is one."""
+        return self.weight if self.weight_type == "frequency" else None
 
     def take(self, rows: IntArray) -> Sample:
         """Return the rows at these positions; every arm must stay non-empty."""
@@ -42,6 +49,7 @@ class Sample:
             self.arms.take(rows),
             None if self.weight is None else self.weight[rows],
             None if self.groups is None else self.groups[rows],
+            self.weight_type,
         )
 
 

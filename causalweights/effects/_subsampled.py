@@ -167,7 +167,7 @@ def _refuse(effect: Any, weighter: Any, sample: Sample, weights: ArmWeights) -> 
             "se='subsample' draws covariates and outcomes together, so it is for "
             "inference='population'; given the sample's covariates use se='influence'."
         )
-    if effect.weight_type == "frequency" and sample.weight is not None:
+    if sample.frequency is not None:
         raise ValueError(
             "se='subsample' draws rows, and a row with a frequency stands for several: "
             "repeat the rows, or use se='influence'."

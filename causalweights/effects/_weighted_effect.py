@@ -263,7 +263,7 @@ class WeightedEffect(BaseEstimator):
                 treatment, n, control=agreed["control"], focal=agreed["focal"]
             )
             s = None if sample_weight is None else check_sample_weight(sample_weight, n)
-            sample = Sample(X, y, arms, s, check_groups(groups, n))
+            sample = Sample(X, y, arms, s, check_groups(groups, n), self.weight_type)
             rows = np.ones(n, dtype=bool) if s is None else s > 0
             if not np.all(rows):
                 sample = sample.take(np.flatnonzero(rows))

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
 
 from causalweights._typing import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
-class WeightModel:
+class _ByRow:
+    """Fields that are arrays of shape (n, p), by row."""
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Return the same of some rows."""
+        parts = (getattr(self, field.name) for field in fields(self))
+        return type(self)(*(part[rows] for part in parts))
+
+    def spread(self, rows: np.ndarray) -> Self:
+        """Return the same in the caller's rows (n_all,) bool, zero on the others."""
+        out = []
+        for field in fields(self):
+            part = getattr(self, field.name)
+            out.append(np.zeros((len(rows), part.shape[1])))
+            out[-1][rows] = part
+        return type(self)(*out)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightModel(_ByRow):
     """First-order behaviour of weights with finitely many estimated parameters.
 
     Attributes
@@ -30,7 +52,7 @@ class WeightModel:
 
 
 @dataclass(frozen=True, slots=True)
-class TargetModel:
+class TargetModel(_ByRow):
     """First-order behaviour of a target population that is itself estimated.
 
     The overlap population is one: its density depends on the propensity.
