@@ -79,6 +79,11 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
     standardize : bool, default=True
         Centre and scale by the weighted mean and ddof-0 standard deviation; constant
         columns are then ignored. Where all are, the fit is the intercept alone.
+    extrapolation : float or None, default=0.25
+        Predictions stay within the range of the fitted outcomes, widened on either
+        side by this share of its width: with a small ridge a wide kernel is close to a
+        polynomial of high degree, which leaves it fast beyond the last rows. None does
+        not bound them.
     weight_type : {"sampling", "frequency"}, default="sampling"
         Leave-one-out takes a whole row away under ``"sampling"``; under
         ``"frequency"``, where a weight of 3 stands for three rows, one copy of it.
@@ -103,6 +108,8 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         Chosen lambda; NaN where all columns are constant.
     intercept_ : float
         b.
+    bounds_ : ndarray of shape (2,)
+        Lower and upper limit of predictions.
     dual_coef_ : ndarray of shape (n_fit,)
         Coefficients of ``k(X_fit_, x)``; empty where there are none.
     coef_ : ndarray of shape (rank_,) or None
@@ -135,6 +142,9 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
     and intercept together: a refit without row i at the same penalty
     :math:`\lambda \sum_j s_j`, j over all rows, and the same standardisation. Rows of
     zero weight are removed first.
+
+    The bounds do not enter the leave-one-out error. They cut off a true trend too,
+    where it leads further beyond the outcomes seen.
 
     Up to 400 rows the search uses eigendecompositions, above them Nystrom features on
     at most 300 landmarks, with bandwidths compared on at most 2000 rows; the exact
@@ -185,6 +195,7 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         ],
         "fit_intercept": ["boolean"],
         "standardize": ["boolean"],
+        "extrapolation": [Interval(Real, 0, None, closed="left"), None],
         "weight_type": [StrOptions(set(WEIGHT_TYPES))],
         "max_exact": [Interval(Integral, 0, None, closed="left")],
         "rank": [Interval(Integral, 1, None, closed="left")],
@@ -200,6 +211,7 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         ridge: str | float | Sequence[float] = "auto",
         fit_intercept: bool = True,
         standardize: bool = True,
+        extrapolation: float | None = 0.25,
         weight_type: WeightType = "sampling",
         max_exact: int = 3000,
         rank: int = 400,
@@ -211,6 +223,7 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         self.ridge = ridge
         self.fit_intercept = fit_intercept
         self.standardize = standardize
+        self.extrapolation = extrapolation
         self.weight_type = weight_type
         self.max_exact = max_exact
         self.rank = rank
@@ -244,6 +257,9 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         check_grid("ridge", self.ridge)
         rows = weight > 0
         X, y, weight = X[rows], y[rows], weight[rows]
+        free = self.extrapolation is None
+        margin = np.inf if free else self.extrapolation * np.ptp(y)
+        self.bounds_ = np.array([y.min() - margin, y.max() + margin])
         # Matrices here are too small to gain from BLAS threads, which spin instead.
         with single_blas_thread:
             self._fit(X, y, weight)
@@ -267,7 +283,7 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         self.loo_path_ = path.arrays()
 
     def predict(self, X: Any) -> FloatArray:
-        """Return the fitted function at new rows.
+        """Return the fitted function at new rows, kept within ``bounds_``.
 
         Parameters
         ----------
@@ -281,6 +297,10 @@ class WeightedKernelRidge(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = check_covariates(self, X, reset=False, min_rows=1)
+        return np.clip(self._evaluate(X), *self.bounds_)
+
+    def _evaluate(self, X: FloatArray) -> FloatArray:
+        """Return the function itself, unbounded."""
         out = np.full(X.shape[0], self.intercept_)
         if len(self.X_fit_) == 0:
             return out

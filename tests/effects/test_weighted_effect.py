@@ -395,6 +395,18 @@ def test_repetitions_average_folds_and_seeds_repeat(sample):
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
 
 
+def test_default_outcome_model_does_not_run_away_at_the_edges():
+    # Leave-one-out all but interpolates in one of these folds, through a wide kernel:
+    # unbounded, rows beyond the fold's last one are predicted at 980.
+    rng = np.random.default_rng([9, 21])
+    X = rng.normal(size=(300, 1))
+    a = (0.7 * X[:, 0] + rng.logistic(size=300) > 0).astype(int)
+    y = X[:, 0] + 0.5 * np.sin(2 * X[:, 0]) + a * (1 + X[:, 0]) + rng.normal(size=300)
+    effect = WeightedEffect().fit(X, y, treatment=a)
+    assert effect.effect_ == pytest.approx(1.0, abs=3 * effect.se_)
+    assert effect.se_ < 0.3
+
+
 # ------------------------------------------------------------ data of all kinds
 def test_frames_columns_and_pipelines(sample, frame_library):
     X, y, a = sample

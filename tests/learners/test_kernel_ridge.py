@@ -238,6 +238,18 @@ def test_recovers_a_noiseless_function(rng):
     assert np.mean((prediction - target) ** 2) < 1e-4 * np.var(target)
 
 
+def test_predictions_stay_near_the_outcomes(rng):
+    X, y, _ = nonlinear(rng, 80, d=1)
+    far = np.linspace(-8, 8, 50)[:, None]
+    options = {"bandwidth": 4.0, "ridge": 1e-10}
+    free = WeightedKernelRidge(extrapolation=None, **options).fit(X, y).predict(far)
+    bounded = WeightedKernelRidge(extrapolation=0.5, **options).fit(X, y)
+    lower, upper = y.min() - 0.5 * np.ptp(y), y.max() + 0.5 * np.ptp(y)
+    assert np.allclose(bounded.bounds_, [lower, upper], rtol=EXACT)
+    assert free.min() < lower and free.max() > upper
+    assert np.array_equal(bounded.predict(far), free.clip(*bounded.bounds_))
+
+
 @pytest.mark.parametrize("value", [0.0, 1.1, -3e8])
 def test_constant_outcome_is_predicted_exactly(rng, value):
     X = rng.normal(size=(30, 2))
