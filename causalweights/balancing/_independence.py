@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, Options
 from sklearn.utils.metadata_routing import UNUSED
 
+from causalweights._base import unchanged_on_error
 from causalweights._categories import scale_indicators
 from causalweights._scaling import fit_scaling
 from causalweights._typing import FloatArray
@@ -27,7 +28,7 @@ from causalweights._validation import (
     covariate_names,
     warn_constant,
 )
-from causalweights.balancing._weighter import concentration, unchanged_on_error
+from causalweights.balancing._weighter import concentration
 from causalweights.optimize import SimplexQPResult, simplex_qp
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -15,6 +13,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from causalweights._base import unchanged_on_error
 from causalweights._categories import INDICATOR_SCALE, scale_indicators
 from causalweights._scaling import Scaling, fit_scaling
 from causalweights._typing import FloatArray
@@ -134,21 +133,6 @@ def concentration(masses: FloatArray) -> str | None:
 
 def _weighs_new_rows(weighter: Any) -> bool:
     return hasattr(weighter, "predict_weights")
-
-
-@contextmanager
-def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
-    """Put an estimator's attributes back where fitting it raises.
-
-    A refused fit must not look like a fit, nor mix its attributes with an older one's.
-    """
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
 
 
 class _BaseWeighter(BaseEstimator):

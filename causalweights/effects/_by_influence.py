@@ -16,7 +16,6 @@ from causalweights.effects._outcome import (
 from causalweights.effects._outside import outside_rows, pooled_rows
 from causalweights.effects._report import sensitivity_of
 from causalweights.effects._resolve_weights import ArmWeights, require_m_estimation
-from causalweights.effects._sample import Estimate, Sample
 from causalweights.inference import (
     ArmMeans,
     augmented_means,
@@ -24,6 +23,7 @@ from causalweights.inference import (
     contribution_covariance,
     m_estimation_means,
 )
+from causalweights.inference._sample import Estimate, Sample
 from causalweights.learners import WeightedKernelRidge
 
 

@@ -18,13 +18,13 @@ from causalweights.discrepancy import Wasserstein
 from causalweights.effects._by_influence import point_means, predicted_outcomes
 from causalweights.effects._outside import pooled_rows
 from causalweights.effects._resolve_weights import ArmWeights, last_step
-from causalweights.effects._sample import Estimate, Sample
 from causalweights.inference import (
     contrast_gradient,
     matching_variance,
     nearest_matching,
     neighbor_variance,
 )
+from causalweights.inference._sample import Estimate, Sample
 
 # Masses of two searches of neighbors, which add in another order.
 _ROUNDING = 1e-9

@@ -14,8 +14,8 @@ from causalweights._validation import Arms, focal_arm
 from causalweights.balancing import IPMBalancer
 from causalweights.crossfit import fit_with_weights
 from causalweights.effects._outside import Outside, outside_of
-from causalweights.effects._sample import Sample
 from causalweights.inference import TargetModel, WeightModel
+from causalweights.inference._sample import Sample
 
 
 @dataclass(frozen=True, slots=True)

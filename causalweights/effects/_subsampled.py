@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,17 +14,14 @@ from sklearn.pipeline import Pipeline
 from causalweights._typing import FloatArray, IntArray
 from causalweights.effects._by_influence import point_means, predicted_outcomes
 from causalweights.effects._resolve_weights import ArmWeights, arm_weights, last_step
-from causalweights.effects._sample import Estimate, Sample
-from causalweights.inference import contrast_gradient, minimum_volatility
-from causalweights.inference._subsamples import draw_subsamples
+from causalweights.inference import contrast_gradient
+from causalweights.inference._sample import Estimate, Sample
+from causalweights.inference._subsampled_estimate import (
+    refuse_fixed_rows,
+    subsampled_estimate,
+)
 from causalweights.kernels import Kernel
 
-# Of the intervals that the size is chosen by; other levels keep that size, so that
-# intervals are nested and a p-value can agree with all of them.
-_LEVEL = 0.95
-# Expected rows of the smallest arm in the smallest subsample: less than two, where
-# nothing can be estimated, are then rare (0.3 %).
-_FEWEST_IN_ARM = 8
 _ADVICE = (
     "With se='subsample' more rows, a larger smallest arm or fewer folds help; "
     "otherwise use se='influence'."
@@ -78,11 +74,7 @@ class Refit:
 def by_subsampling(
     effect: Any, weighter: Any, sample: Sample, weights: ArmWeights, estimand: str
 ) -> Estimate:
-    """Return the estimate with ``se="subsample"``.
-
-    One size of subsamples for all contrasts, so that they have a covariance: the one
-    of least volatility, summed over the contrasts.
-    """
+    """Return the estimate with ``se="subsample"``."""
     _refuse(effect, weighter, sample, weights)
     seed = 0 if effect.random_state is None else effect.random_state
     if isinstance(seed, np.random.RandomState):
@@ -91,37 +83,13 @@ def by_subsampling(
     options = clone(effect).set_params(random_state=seed, n_jobs=None)
     refit = Refit(options, _pinned(weighter, weights.weighter), sample, estimand)
     values = refit.values(weights, sample)
-    arms, groups = sample.arms, sample.groups
-    n_units = len(sample.y) if groups is None else len(np.unique(groups))
-    drawn = draw_subsamples(
-        refit,
-        len(sample.y),
-        np.append(values, 0.0),
-        least=_FEWEST_IN_ARM * n_units / np.bincount(arms.codes).min(),
-        n_subsamples=effect.n_subsamples,
-        groups=groups,
-        random_state=seed,
-        n_jobs=effect.n_jobs,
-        advice=_ADVICE,
-    )
+    found, drawn = subsampled_estimate(
+        refit, np.append(values, 0.0), sample,
+        contrast=effect.contrast, n_subsamples=effect.n_subsamples, seed=seed,
+        n_jobs=effect.n_jobs, advice=_ADVICE,
+    )  # fmt: skip
     _warn_unconverged(drawn.values[:, :, -1])
-    k, some = arms.n_arms, drawn.roots()[:, :, :-1]
-    lowers, uppers = (ends[:, k:-1] for ends in drawn.intervals(_LEVEL))
-    chosen = minimum_volatility(lowers, uppers)
-    roots = some[chosen][~np.isnan(some[chosen, :, 0])]
-    cov = np.cov(roots.T)
-    means, contrasts, slope = values[:k], values[k:], np.ones(k - 1)
-    if effect.contrast != "difference":
-        slope = contrasts = np.exp(contrasts)
-    unit = "rows" if groups is None else "clusters"
-    return Estimate(
-        means,
-        cov[:k, :k],
-        contrasts,
-        cov[k:, k:] * np.outer(slope, slope),
-        draws=roots[:, k:],
-        details={"Subsamples": f"{len(roots)} of {drawn.sizes[chosen]} {unit}"},
-    )
+    return found
 
 
 def _pinned(weighter: Any, fitted: Any) -> Any:
@@ -167,19 +135,9 @@ def _refuse(effect: Any, weighter: Any, sample: Sample, weights: ArmWeights) -> 
             "se='subsample' draws covariates and outcomes together, so it is for "
             "inference='population'; given the sample's covariates use se='influence'."
         )
-    if sample.frequency is not None:
-        raise ValueError(
-            "se='subsample' draws rows, and a row with a frequency stands for several: "
-            "repeat the rows, or use se='influence'."
-        )
     if weights.outside is not None:
         raise ValueError(
             "se='subsample' does not draw from a target= outside the sample: use "
             "se='influence', which counts the target's sampling."
         )
-    cv = effect.cv
-    if not (cv is None or isinstance(cv, Integral) or hasattr(cv, "split")):
-        raise ValueError(
-            "se='subsample' makes the folds of every subsample, and cv= lists those "
-            "of all rows: pass a number of folds, a splitter or None."
-        )
+    refuse_fixed_rows(sample, effect.cv)

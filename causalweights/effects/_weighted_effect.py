@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from causalweights._typing import FloatArray
+from causalweights._base import unchanged_on_error
 from causalweights._validation import (
     check_covariates,
     check_estimand,
@@ -23,21 +22,20 @@ from causalweights._validation import (
     check_sample_weight,
     check_treatment,
 )
-from causalweights.balancing._weighter import unchanged_on_error
 from causalweights.crossfit import kept_splits
 from causalweights.effects._by_influence import by_influence
 from causalweights.effects._matched import by_matching
-from causalweights.effects._report import report
+from causalweights.effects._report import details_of
 from causalweights.effects._resolve_weights import (
-    ArmWeights,
     arm_weights,
     resolve_weighter,
 )
-from causalweights.effects._sample import Estimate, Sample
 from causalweights.effects._subsampled import by_subsampling
+from causalweights.inference._effect_mixin import EffectMixin
+from causalweights.inference._sample import Sample
 
 
-class WeightedEffect(BaseEstimator):
+class WeightedEffect(EffectMixin, BaseEstimator):
     """Estimate an average treatment effect from weights and an outcome model.
 
     The default balances covariates by `IPMBalancer` and augments the weighted contrast
@@ -274,69 +272,14 @@ class WeightedEffect(BaseEstimator):
             else:
                 route = by_matching if self.se == "matching" else by_influence
                 found = route(self, sample, weights, estimand, cv)
-            self._store(found, sample, weights, estimand, rows)
+            self.masses_, self.target_masses_ = np.zeros(n), np.zeros(n)
+            self.masses_[rows] = weights.masses
+            self.target_masses_[rows] = weights.target_masses
+            self.weighter_ = weights.weighter
+            masses = None if weights.label == "none" else weights.masses
+            details = details_of(self, sample, weights)
+            self._store_estimate(found, sample, masses, estimand, rows, details)
         return self
-
-    def _store(
-        self,
-        found: Estimate,
-        sample: Sample,
-        weights: ArmWeights,
-        estimand: str,
-        rows: np.ndarray,
-    ) -> None:
-        binary = len(found.effect) == 1
-        se = np.sqrt(np.diag(found.cov))
-        self.effect_ = float(found.effect[0]) if binary else found.effect
-        self.se_ = float(se[0]) if binary else se
-        self.means_, self.means_cov_, self.cov_ = (
-            found.means, found.means_cov, found.cov
-        )  # fmt: skip
-        self.influence_ = None
-        if found.influence is not None:
-            influence = np.zeros((len(rows), len(found.effect)))
-            influence[rows] = found.influence
-            self.influence_ = influence[:, 0] if binary else influence
-        self.masses_, self.target_masses_ = np.zeros(len(rows)), np.zeros(len(rows))
-        self.masses_[rows] = weights.masses
-        self.target_masses_[rows] = weights.target_masses
-        self.weighter_ = weights.weighter
-        arms = sample.arms
-        self.estimand_, self.treatments_ = estimand, arms.treatments
-        self.control_ = arms.label(arms.control)
-        self.focal_ = arms.label(arms.focal) if arms.focal >= 0 else None
-        self.result_ = report(found, sample, weights, estimand, self)
-
-    def predict(self, X: Any) -> FloatArray:
-        """Return the average effect, one value (K-1 for K > 2 arms) a row of X."""
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=None, reset=False)
-        return np.repeat(np.asarray(self.effect_)[None], X.shape[0], axis=0)
-
-    def conf_int(self, level: float = 0.95) -> FloatArray:
-        """Return confidence intervals, (K-1, 2): see `EffectResult.conf_int`."""
-        check_is_fitted(self)
-        return self.result_.conf_int(level)
-
-    def summary(self, level: float = 0.95, *, sensitivity: bool = False) -> Any:
-        """Return a statsmodels Summary: see `EffectResult.summary`."""
-        check_is_fitted(self)
-        return self.result_.summary(level, sensitivity=sensitivity)
-
-    def to_frame(self, level: float = 0.95) -> Any:
-        """Return a DataFrame: see `EffectResult.to_frame`."""
-        check_is_fitted(self)
-        return self.result_.to_frame(level)
-
-    def to_latex(self, level: float = 0.95) -> str:
-        """Return a LaTeX tabular: see `EffectResult.to_latex`."""
-        check_is_fitted(self)
-        return self.result_.to_latex(level)
-
-    def to_html(self, level: float = 0.95) -> str:
-        """Return an HTML table: see `EffectResult.to_html`."""
-        check_is_fitted(self)
-        return self.result_.to_html(level)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -14,6 +14,10 @@ from causalweights.inference._matching_variance import (
     NearestMatching,
     matching_variance,
     nearest_matching,
+)
+from causalweights.inference._neighbors import (
+    nearest_rows,
+    neighbor_residuals,
     neighbor_variance,
 )
 from causalweights.inference._result import EffectResult, compare
@@ -54,6 +58,8 @@ __all__ = [
     "matching_variance",
     "minimum_volatility",
     "nearest_matching",
+    "nearest_rows",
+    "neighbor_residuals",
     "neighbor_variance",
     "omitted_variable_bounds",
     "robustness_value",

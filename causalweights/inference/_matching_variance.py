@@ -8,13 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.spatial import cKDTree
 
 from causalweights._typing import FloatArray, IntArray
+from causalweights.inference._neighbors import (
+    check_rows,
+    distinct_rows,
+    neighborhoods,
+    require_rows,
+)
 
-# Distances that differ by rounding are ties.
-_ROUNDING = 1e-10
 # How far sums of masses may be from one.
 _MASS_ERROR = 1e-6
 
@@ -57,70 +59,6 @@ class MatchingVariance:
     cov: FloatArray
     conditional: FloatArray
     target: FloatArray
-
-
-def neighbor_variance(
-    X: FloatArray, y: FloatArray, codes: IntArray, *, n_neighbors: int = 4
-) -> FloatArray:
-    """Estimate each row's outcome variance given covariates and arm.
-
-    sigma2_i = J / (J + 1) (y_i - mean of the J nearest other rows of its arm)^2, which
-    is unbiased where mean and variance are constant among them ([1]_, section 4). All
-    rows as near as the J-th count, so that nothing depends on the order of the rows; J
-    is then their number.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, d)
-        Covariates in the metric of the matching (Euclidean), e.g. standardized.
-    y : ndarray of shape (n,)
-    codes : ndarray of shape (n,)
-        Arm of each row, 0..K-1; -1 for a row of no arm, which gets variance zero.
-    n_neighbors : int, default=4
-        J, below the number of rows in every arm.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        One estimate a row: noisy by itself, consistent in weighted sums.
-
-    Raises
-    ------
-    ValueError
-        For an arm of too few rows, and for bad input.
-
-    Notes
-    -----
-    Equal rows are merged before a k-d tree is searched: O(n J log n) in few
-    dimensions, up to O(n^2) in many; memory O(n J).
-
-    References
-    ----------
-    .. [1] Abadie & Imbens (2006). Large sample properties of matching estimators for
-       average treatment effects. Econometrica 74(1).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from causalweights.inference import neighbor_variance
-    >>> X, y = np.array([[0.0], [1.0], [3.0]]), np.array([0.0, 2.0, 3.0])
-    >>> neighbor_variance(X, y, np.zeros(3, dtype=int), n_neighbors=1)
-    array([2. , 2. , 0.5])
-    """
-    X, y, codes = _check_rows(X, y, codes, n_neighbors)
-    sigma2 = np.zeros(len(y))
-    for a in range(int(codes.max()) + 1):
-        rows = np.flatnonzero(codes == a)
-        _require(len(rows) - 1, a, n_neighbors, "others in the arm")
-        points, index, counts = _distinct(X[rows])
-        near = _neighborhoods(points, counts, points, n_neighbors, own=1)
-        # Centered, so that taking a row's own outcome from a sum loses no digits.
-        values = y[rows] - y[rows].mean()
-        sums = np.bincount(index, weights=values)
-        others = (near @ counts)[index] - 1.0
-        mean = ((near @ sums)[index] - values) / others
-        sigma2[rows] = others / (others + 1) * (values - mean) ** 2
-    return sigma2
 
 
 def nearest_matching(
@@ -174,7 +112,7 @@ def nearest_matching(
     >>> nearest_matching(X, np.array([1.0, 5.0, 2.0, 3.0]), codes, t).masses
     array([1. , 0. , 0.5, 0.5])
     """
-    X, y, codes = _check_rows(X, y, codes, n_neighbors)
+    X, y, codes = check_rows(X, y, codes, n_neighbors)
     t = _check_masses(target_masses, len(y), "target_masses")
     part = np.ones(len(y)) if base is None else _check_column(base, len(y), "base")
     if not np.all(part > 0):
@@ -185,9 +123,10 @@ def nearest_matching(
     imputed = np.empty((len(y), n_arms))
     for a in range(n_arms):
         rows, rest = np.flatnonzero(codes == a), np.flatnonzero(codes != a)
-        _require(len(rows), a, n_neighbors, "rows")
-        points, index, counts = _distinct(X[rows])
-        near = _neighborhoods(points, counts, X[rest], n_neighbors, own=0)
+        require_rows(len(rows), a, n_neighbors, "rows")
+        points, index = distinct_rows(X[rows])
+        counts = np.bincount(index).astype(float)
+        near = neighborhoods(points, counts, X[rest], n_neighbors, own=0)
         own = part[rows]
         matches = near @ np.bincount(index, weights=own)
         imputed[rows, a] = y[rows]
@@ -205,6 +144,7 @@ def matching_variance(
     *,
     imputed: FloatArray | None = None,
     squared_shares: FloatArray | None = None,
+    frequency: FloatArray | None = None,
     inference: str = "population",
 ) -> MatchingVariance:
     r"""Return the variance of arm means that are matching with replacement.
@@ -228,7 +168,7 @@ def matching_variance(
         Arm of each row, 0..K-1; -1 for rows of no arm.
     masses, target_masses : ndarray of shape (n,)
         Masses sum to one in each arm, target masses over all; sampling weights are in
-        both.
+        both. A linear imputation that extrapolates has negative masses too.
     sigma2 : ndarray of shape (n,)
         Outcome variances, as of `neighbor_variance`.
     imputed : ndarray of shape (n, K) or None, default=None
@@ -236,6 +176,8 @@ def matching_variance(
     squared_shares : ndarray of shape (n,) or None, default=None
         S_j, needed for the population; zeros where ``imputed`` is a model's
         predictions with little noise.
+    frequency : ndarray of shape (n,) or None, default=None
+        Rows that each row stands for: it holds their masses and S_j together.
     inference : {"population", "sample"}, default="population"
         ``"sample"``: the first part alone.
 
@@ -278,10 +220,11 @@ def matching_variance(
     n, n_arms = len(codes), int(codes.max()) + 1
     t = _check_masses(target_masses, n, "target_masses")
     sigma2 = _check_column(sigma2, n, "sigma2")
-    masses = _check_column(masses, n, "masses")
+    masses = np.asarray(masses, dtype=float)
+    copies = np.ones(n) if frequency is None else frequency
     own = codes >= 0
     sums = np.bincount(codes[own], weights=masses[own], minlength=n_arms)
-    if np.any(np.abs(sums - 1) > _MASS_ERROR):
+    if not np.all(np.abs(sums - 1) <= _MASS_ERROR):
         raise ValueError(
             f"masses must sum to one in each arm, got {np.array2string(sums)}: divide "
             "the weights by their sum within the arm."
@@ -290,7 +233,7 @@ def matching_variance(
     def by_arm(values: FloatArray) -> FloatArray:
         return np.diag(np.bincount(codes[own], weights=values[own], minlength=n_arms))
 
-    conditional = by_arm(masses**2 * sigma2)
+    conditional = by_arm(masses**2 / copies * sigma2)
     if inference == "sample":
         return MatchingVariance(conditional, conditional, np.zeros_like(conditional))
     if imputed is None or squared_shares is None:
@@ -305,64 +248,10 @@ def matching_variance(
             f"imputed must hold finite outcomes of shape {(n, n_arms)}, got "
             f"{imputed.shape}: one column an arm."
         )
-    spread = t[:, None] * (imputed - t @ imputed)
+    spread = (t / np.sqrt(copies))[:, None] * (imputed - t @ imputed)
     shares = _check_column(squared_shares, n, "squared_shares")
     target = spread.T @ spread - by_arm(shares * sigma2)
     return MatchingVariance(conditional + target, conditional, target)
-
-
-def _neighborhoods(
-    points: FloatArray, counts: IntArray, queries: FloatArray, J: int, *, own: int
-) -> csr_array:
-    """Return a 0/1 matrix (queries, points) of the points as near as the J-th row.
-
-    ``counts`` are the rows at each point; ``own`` = 1 where the queries are the points
-    themselves and one row of each is not its own neighbor.
-    """
-    tree = cKDTree(points)
-    k = min(J + own, len(points))
-    distance, nearest = tree.query(queries, k=np.arange(1, k + 1))
-    enough = np.cumsum(counts[nearest], axis=1) >= J + own
-    radius = distance[np.arange(len(queries)), np.argmax(enough, axis=1)]
-    sets = tree.query_ball_point(queries, radius * (1 + _ROUNDING))
-    lengths = np.array([len(s) for s in sets])
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    columns = np.concatenate([*sets, []]).astype(np.intp)
-    return csr_array(
-        (np.ones(len(columns)), columns, starts), shape=(len(queries), len(points))
-    )
-
-
-def _distinct(X: FloatArray) -> tuple[FloatArray, IntArray, IntArray]:
-    """Return distinct rows, the position of each row among them, and their counts."""
-    points, index, counts = np.unique(
-        X, axis=0, return_inverse=True, return_counts=True
-    )
-    return points, index.reshape(-1), counts
-
-
-def _require(available: int, arm: int, n_neighbors: int, what: str) -> None:
-    if available < n_neighbors:
-        raise ValueError(
-            f"arm {arm} offers {max(available, 0)} {what} for "
-            f"n_neighbors={n_neighbors}: use fewer neighbors or more rows."
-        )
-
-
-def _check_rows(
-    X: FloatArray, y: FloatArray, codes: IntArray, n_neighbors: int
-) -> tuple[FloatArray, FloatArray, IntArray]:
-    X, y, codes = np.asarray(X, float), np.asarray(y, float), np.asarray(codes)
-    if X.ndim != 2 or y.shape != (len(X),) or codes.shape != y.shape:
-        raise ValueError(
-            f"X, y and codes have shapes {X.shape}, {y.shape} and {codes.shape}: pass "
-            "(n, d), (n,) and (n,)."
-        )
-    if not (np.all(np.isfinite(X)) and np.all(np.isfinite(y[codes >= 0]))):
-        raise ValueError("X or y contains NaN or infinity: remove those rows.")
-    if n_neighbors < 1:
-        raise ValueError(f"n_neighbors must be 1 at least, got {n_neighbors}.")
-    return X, y, codes
 
 
 def _check_column(values: FloatArray, n: int, name: str) -> FloatArray:

@@ -10,7 +10,7 @@ from sklearn.utils import _safe_indexing
 
 from causalweights._typing import FloatArray, IntArray
 from causalweights._validation import Arms
-from causalweights.inference import Sensitivity
+from causalweights.inference._sensitivity import Sensitivity
 
 
 @dataclass(frozen=True, slots=True, eq=False)
