@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         kernels,
         learners,
         optimize,
+        ustatistics,
     )
     from causalweights.balancing import (
         EntropyBalancer,
@@ -32,11 +33,16 @@ if TYPE_CHECKING:
         LoveDisplay,
         OverlapDisplay,
         PathDisplay,
+        UniformityDisplay,
         WeightsDisplay,
     )
     from causalweights.effects import WeightedEffect
     from causalweights.inference import EffectResult, compare
     from causalweights.learners import WeightedKernelRidge
+    from causalweights.ustatistics import (
+        UniformTransformer,
+        UniformTransformerEffect,
+    )
 
 __version__ = "0.1.0"
 
@@ -49,6 +55,9 @@ __all__ = [
     "OverlapDisplay",
     "PathDisplay",
     "PropensityWeighter",
+    "UniformTransformer",
+    "UniformTransformerEffect",
+    "UniformityDisplay",
     "WeightedEffect",
     "WeightedKernelRidge",
     "WeightsDisplay",
@@ -66,6 +75,7 @@ __all__ = [
     "kernels",
     "learners",
     "optimize",
+    "ustatistics",
 ]
 
 # The room each re-exported name lives in; every other public name is a room itself.
@@ -78,6 +88,9 @@ _ROOM_OF = {
     "OverlapDisplay": "displays",
     "PathDisplay": "displays",
     "PropensityWeighter": "balancing",
+    "UniformTransformer": "ustatistics",
+    "UniformTransformerEffect": "ustatistics",
+    "UniformityDisplay": "displays",
     "WeightedEffect": "effects",
     "WeightedKernelRidge": "learners",
     "WeightsDisplay": "displays",

@@ -25,6 +25,11 @@ from causalweights.datasets._simulators import (
     make_kang_schafer,
     make_kong_heterogeneous,
 )
+from causalweights.datasets._ustatistic_designs import (
+    make_dependent_normals,
+    make_rough_ratio,
+    make_tilted_cube,
+)
 
 __all__ = [
     "load_401k",
@@ -38,7 +43,10 @@ __all__ = [
     "load_nsw",
     "load_nsw_cps",
     "load_nsw_psid",
+    "make_dependent_normals",
     "make_kang_schafer",
     "make_kong_heterogeneous",
     "make_nie_wager",
+    "make_rough_ratio",
+    "make_tilted_cube",
 ]

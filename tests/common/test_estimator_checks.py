@@ -27,6 +27,8 @@ from causalweights import (
     IndependenceBalancer,
     IPMBalancer,
     PropensityWeighter,
+    UniformTransformer,
+    UniformTransformerEffect,
     WeightedEffect,
     WeightedKernelRidge,
 )
@@ -135,11 +137,16 @@ class CheckedEffect(WeightedEffect):
         return super().fit(X, y, treatment=labels_of(X), sample_weight=sample_weight)
 
 
+class CheckedUniform(UniformTransformerEffect):
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(X, y, treatment=labels_of(X), sample_weight=sample_weight)
+
+
 # ---- the common checks --------------------------------------------------------------
 
-# Number of checks scikit-learn runs on an estimator without a type and on a regressor,
-# by minor version; an unknown version must run as many as the oldest.
-N_CHECKS = {"1.6": (48, 58), "1.9": (49, 59)}
+# Number of checks scikit-learn runs on an estimator without a type, a regressor and a
+# transformer, by minor version; an unknown version must run as many as the oldest.
+N_CHECKS = {"1.6": (48, 58, 53), "1.9": (49, 59, 54)}
 MINOR = ".".join(sklearn.__version__.split(".")[:2])
 
 # Skipped by scikit-learn itself unless the environment asks for array-API dispatch.
@@ -177,6 +184,13 @@ CASES = {
         {},
     ),
     "kernel-ridge": (WeightedKernelRidge(bandwidth=1.0, **COUNTS), {}),
+    "ustatistic": (CheckedUniform(n_neighbors=1), {}),
+    "ustatistic-frequency": (
+        CheckedUniform("att", bandwidth=0.2, n_neighbors=1, **COUNTS),
+        {},
+    ),
+    "transformer": (UniformTransformer(), {}),
+    "transformer-marginal": (UniformTransformer("marginal", **COUNTS), {}),
 }
 
 
@@ -201,7 +215,9 @@ def test_all_checks_pass_but_the_exempted_which_really_fail(checked):
 def test_number_of_checks(checked):
     # Silence is not success: a check that is no longer collected is noticed.
     estimator, _, names = checked
-    kind = int(isinstance(estimator, WeightedKernelRidge))
+    kind = isinstance(estimator, WeightedKernelRidge) + 2 * isinstance(
+        estimator, UniformTransformer
+    )
     n_run = sum(map(len, names.values()))
     if MINOR in N_CHECKS:
         assert n_run == N_CHECKS[MINOR][kind]
@@ -260,7 +276,13 @@ WEIGHTERS = {
     ),
 }
 EFFECT = WeightedEffect(outcome_model=WeightedKernelRidge(bandwidth=1.0, ridge=0.01))
-FITTED = {**WEIGHTERS, "effect": EFFECT, "ridge": WeightedKernelRidge()}
+EFFECTS = WeightedEffect | UniformTransformerEffect
+FITTED = {
+    **WEIGHTERS,
+    "effect": EFFECT,
+    "ustatistic": UniformTransformerEffect(),
+    "ridge": WeightedKernelRidge(),
+}
 
 
 def each(estimators):
@@ -272,7 +294,7 @@ def fitted(estimator, data, X=None, **metadata):
     """Fit a clone on the covariates (X in their place, where given)."""
     X = data["X"] if X is None else X
     new = clone(estimator)
-    if isinstance(new, WeightedEffect):
+    if isinstance(new, EFFECTS):
         return new.fit(X, data["y"], treatment=data["a"], **metadata)
     if isinstance(new, WeightedKernelRidge):
         return new.fit(X, data["y"], **metadata)
@@ -286,7 +308,7 @@ def outcome_of(estimator, data, X=None):
         new = estimator.predict_weights(X, data["a"])
         return np.concatenate([estimator.weights_, new])
     values = estimator.predict(X)
-    if isinstance(estimator, WeightedEffect):
+    if isinstance(estimator, EFFECTS):
         return np.concatenate([values, [estimator.se_], estimator.influence_])
     return values
 
@@ -391,6 +413,10 @@ def test_metadata_reaches_an_effect_through_a_pipeline(routing, sample):
             {"treatment": True, "sample_weight": True, "groups": True},
         ),
         (
+            UniformTransformerEffect(),
+            {"treatment": True, "sample_weight": True, "groups": True},
+        ),
+        (
             IPMBalancer(),
             {"sample_weight": True, "base_weights": True, "groups": None},
         ),
@@ -402,7 +428,7 @@ def test_metadata_reaches_an_effect_through_a_pipeline(routing, sample):
 def test_requests_are_made_by_the_class(estimator, requests):
     with sklearn.config_context(enable_metadata_routing=True):
         assert estimator.get_metadata_routing().fit.requests == requests
-    if not isinstance(estimator, WeightedEffect | WeightedKernelRidge):
+    if not isinstance(estimator, EFFECTS | WeightedKernelRidge):
         # Treatment travels as y; asking for it as metadata too would be an error.
         asked = {}
         for cls in type(estimator).__mro__:
