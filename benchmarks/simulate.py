@@ -26,11 +26,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from designs import DESIGNS, NO_STANDARD_ERROR
+from designs import DESIGNS as WEIGHTING_DESIGNS
+from designs import NO_STANDARD_ERROR
 from joblib import Parallel, delayed
 from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
+from ustatistic_designs import USTATISTIC_DESIGNS
 
+DESIGNS = {**WEIGHTING_DESIGNS, **USTATISTIC_DESIGNS}
 RESULTS = Path(__file__).resolve().parent / "results"
 KEYS = ["seed", "rep", "controls"]
 DIGITS = {

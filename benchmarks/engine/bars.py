@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cases import gram, large, qp, startup
+from cases import gram, large, qp, startup, ustatistics
 from problems import KERNELS
 from results import OURS, Results
 
@@ -120,6 +120,12 @@ def import_cost(r: Results, case: str) -> Figure:
     return Figure("import beyond sklearn.base", ours - base, 0.5, " s")
 
 
+def doubling(r: Results, case: str) -> Figure:
+    small = ustatistics.effect_name(ustatistics.HUGE // 2)
+    times = [r.fastest("ustatistics", name) for name in (small, case)]
+    return Figure("of half the rows", times[1] / times[0], 2.6, "x")
+
+
 BARS = [
     Bar("gaussian_gram", "Gaussian Gram, n=5000, against scikit-learn", "gram", [
         gram_part("Gaussian", 5, "scikit-learn", 3.5),
@@ -159,6 +165,13 @@ BARS = [
     ]),
     Bar("matching_qp", "Kernel mean matching QP, n=2000, one thread", "qp",
         [qp_part(qp.box_name(2000), "", 4, 15)]),
+    Bar("ustatistic", "U-statistic, ATE, 200,000 rows an arm, d=2", "ustatistics", [
+        (ustatistics.effect_name(ustatistics.HUGE), [
+            within("ustatistics", "seconds", 5, "time", " s"),
+            doubling,
+            within("memory", "extra_mb", 300, "memory", " MB"),
+        ]),
+    ]),
     Bar("startup", "Import and first call, CPU seconds", "startup", [
         (startup.IMPORTS, [import_cost]),
         (startup.FIRST_CALL, [

@@ -16,10 +16,7 @@ from causalweights._base import unchanged_on_error
 from causalweights._validation import (
     check_covariates,
     check_estimand,
-    check_groups,
-    check_outcome,
     check_same_rows,
-    check_sample_weight,
     check_treatment,
 )
 from causalweights.crossfit import kept_splits
@@ -32,7 +29,7 @@ from causalweights.effects._resolve_weights import (
 )
 from causalweights.effects._subsampled import by_subsampling
 from causalweights.inference._effect_mixin import EffectMixin
-from causalweights.inference._sample import Sample
+from causalweights.inference._sample import checked_sample
 
 
 class WeightedEffect(EffectMixin, BaseEstimator):
@@ -250,7 +247,6 @@ class WeightedEffect(EffectMixin, BaseEstimator):
             checked = check_covariates(self, X, dtype=None)
             n = checked.shape[0]
             X = X if hasattr(X, "columns") else checked
-            y = check_outcome(y, n)
             weighter, agreed = resolve_weighter(
                 self.weighter,
                 {k: getattr(self, k)
@@ -260,11 +256,9 @@ class WeightedEffect(EffectMixin, BaseEstimator):
             arms = check_treatment(
                 treatment, n, control=agreed["control"], focal=agreed["focal"]
             )
-            s = None if sample_weight is None else check_sample_weight(sample_weight, n)
-            sample = Sample(X, y, arms, s, check_groups(groups, n), self.weight_type)
-            rows = np.ones(n, dtype=bool) if s is None else s > 0
-            if not np.all(rows):
-                sample = sample.take(np.flatnonzero(rows))
+            sample, rows = checked_sample(
+                X, y, arms, sample_weight, groups, self.weight_type
+            )
             weights = arm_weights(weighter, sample, estimand, rows)
             cv = kept_splits(self.cv, rows)
             if self.se == "subsample":

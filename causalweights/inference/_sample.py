@@ -9,7 +9,12 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 
 from causalweights._typing import FloatArray, IntArray
-from causalweights._validation import Arms
+from causalweights._validation import (
+    Arms,
+    check_groups,
+    check_outcome,
+    check_sample_weight,
+)
 from causalweights.inference._sensitivity import Sensitivity
 
 
@@ -51,6 +56,19 @@ class Sample:
             None if self.groups is None else self.groups[rows],
             self.weight_type,
         )
+
+
+def checked_sample(
+    X: Any, y: Any, arms: Arms, sample_weight: Any, groups: Any, weight_type: str
+) -> tuple[Sample, np.ndarray]:
+    """Return the rows of positive weight, and the mask (n,) of them."""
+    n = len(arms.codes)
+    s = None if sample_weight is None else check_sample_weight(sample_weight, n)
+    sample = Sample(
+        X, check_outcome(y, n), arms, s, check_groups(groups, n), weight_type
+    )
+    rows = np.ones(n, dtype=bool) if s is None else s > 0
+    return (sample if np.all(rows) else sample.take(np.flatnonzero(rows))), rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)

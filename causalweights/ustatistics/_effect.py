@@ -5,7 +5,6 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any, Self
 
-import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -15,15 +14,12 @@ from causalweights._typing import FloatArray
 from causalweights._validation import (
     check_covariates,
     check_estimand,
-    check_groups,
-    check_outcome,
     check_same_rows,
-    check_sample_weight,
     check_treatment,
 )
 from causalweights.crossfit import kept_splits
 from causalweights.inference._effect_mixin import EffectMixin
-from causalweights.inference._sample import Sample
+from causalweights.inference._sample import checked_sample
 from causalweights.ustatistics._bases import BASES
 from causalweights.ustatistics._comparison import Comparison
 from causalweights.ustatistics._estimate import fit_ustatistic
@@ -339,17 +335,15 @@ class UniformTransformerEffect(EffectMixin, BaseEstimator):
         with unchanged_on_error(self):
             given = X
             X = check_covariates(self, X)
-            n = len(X)
             estimand = check_estimand(self.estimand, ("ate", "att", "atc"))
-            arms = check_treatment(treatment, n, control=self.control, focal=self.focal)
-            s = None if sample_weight is None else check_sample_weight(sample_weight, n)
-            sample = Sample(
-                given if hasattr(given, "columns") else X, check_outcome(y, n), arms, s,
-                check_groups(groups, n), self.weight_type,
+            arms = check_treatment(
+                treatment, len(X), control=self.control, focal=self.focal
+            )
+            sample, rows = checked_sample(
+                given if hasattr(given, "columns") else X, y, arms, sample_weight,
+                groups, self.weight_type,
             )  # fmt: skip
-            rows = np.ones(n, dtype=bool) if s is None else s > 0
-            if not np.all(rows):
-                X, sample = X[rows], sample.take(np.flatnonzero(rows))
+            X = X[rows]
             self._comparison = Comparison.of(self)
             fitted = fit_ustatistic(
                 self, self._comparison, X, sample, estimand, kept_splits(self.cv, rows)

@@ -24,3 +24,9 @@ def simulate():
 def reference():
     """Return benchmarks/reference.py as a module."""
     return load("reference")
+
+
+@pytest.fixture(scope="session")
+def ustatistic_rows():
+    """Return the rows of benchmarks/ustatistic_reference.py."""
+    return load("ustatistic_reference").USTATISTIC_REFERENCE

@@ -18,3 +18,11 @@ def solve_box(K, q, ridge, upper, total):
     return box_qp(
         K, q, ridge, upper=upper, coupling=np.ones(q.size), coupling_bounds=total
     ).weights
+
+
+def unit_sums(U, V, bandwidth):
+    from causalweights.ustatistics._local_kernels import LOCAL_KERNELS
+    from causalweights.ustatistics._pair_sums import PairSums
+
+    sums = PairSums(LOCAL_KERNELS["gaussian"], bandwidth, U, V)
+    return sums.to_targets(np.ones(len(U)))
