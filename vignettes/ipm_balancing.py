@@ -322,8 +322,7 @@ rows = simulate(None if QUICK else build / "ipm_balancing.csv")
 # Monte-Carlo standard errors are beside the figures: of the RMSE by the delta method,
 # of the coverage binomial with two successes and two failures added. `failed` counts
 # samples in which no weights of an arm match the target's means, which entropy
-# balancing refuses. The committed file holds fewer replications of `SIPM` and of
-# `W1, Adam` than a full run makes, and none in some designs: its column `reps` tells.
+# balancing refuses.
 
 # %%
 TRUTH = {"heterogeneous": 5 * np.sin(4.0) / 4}
