@@ -47,7 +47,5 @@ def test_climbs_until_an_estimate_disagrees_with_a_narrower_one(jump_at, size, s
 def test_disagreement_with_any_narrower_rung_stops():
     # A slow drift: neighbors agree, the first and the third do not.
     received = np.eye(4) * np.sqrt(0.5)
-    climbed = lepski(
-        [0.0, 1.0, 2.0], lambda h: Rung(h, 0.8 * h, received[int(h)]), 1.0
-    )
+    climbed = lepski([0.0, 1.0, 2.0], lambda h: Rung(h, 0.8 * h, received[int(h)]), 1.0)
     assert len(climbed) == 2
