@@ -196,7 +196,7 @@ results = pd.concat(tables)
 # ratio (root mean squared at the controls), each relative to its own best.
 
 # %%
-GRID = np.geomspace(0.25, 64, 9 if QUICK else 17)
+GRID = np.geomspace(0.25, 256, 11 if QUICK else 21)
 PICTURE_N, PICTURE_REPS = (400, 6) if QUICK else (2000, 200)
 
 
