@@ -199,6 +199,7 @@ class _Rounds:
         self.at_start = self.supremum_before + 0.5 * float(off @ (ridge * off))
         self.bound, self.upper, self.relative = -np.inf, np.inf, np.inf
         self.best: tuple[FloatArray, float, FloatArray] = (uniform, 0.0, found[0])
+        self.certain = True
         self.master: MinimaxResult | None = None
         self.floor = 16.0 * np.finfo(np.float64).eps * (1.0 + float(ridge.max())) * n
 
@@ -214,7 +215,9 @@ class _Rounds:
         found = self.oracle.search(master.weights, near)
         F, h = self.oracle.values(found)
         largest, worst = _largest(master.weights, F, h)
-        if not self.oracle.exact and self._closes(master, largest):
+        certain = self.oracle.exact
+        if not certain and self._closes(master, largest):
+            certain = True
             found = self.oracle.search(master.weights, near, thorough=True)
             F, h = self.oracle.values(found)
             largest, worst = _largest(master.weights, F, h)
@@ -225,10 +228,35 @@ class _Rounds:
         value = largest + master.value - master.largest
         if value < self.upper:
             self.upper, self.best = value, (master.weights, largest, witness)
+            self.certain = certain
             self.master, self.held = master, (self.parameters, priced)
+        self._keep(priced, found, F, h)
+        self._close()
+        if self.relative <= self.tol and not self.certain:
+            self._confirm()
+            self._close()
+
+    def _close(self) -> None:
+        """Set the relative gap of the best weights."""
         gap = max(0.0, self.upper - self.bound)
         self.relative = relative_gap(gap, self.at_start - self.upper, self.floor)
-        self._keep(priced, found, F, h)
+
+    def _confirm(self) -> None:
+        """Search thoroughly at the best weights, whose value a quick search gave.
+
+        It may have missed the largest difference there, and left an upper bound that
+        the lower one rises to, or above.
+        """
+        weights, largest, witness = self.best
+        parameters, priced = self.held
+        found = self.oracle.search(weights, parameters[priced], thorough=True)
+        F, h = self.oracle.values(found)
+        again, worst = _largest(weights, F, h)
+        if again > largest:
+            self.upper += again - largest
+            largest, witness = again, found[worst]
+            self._keep(np.ones(len(self.parameters), dtype=bool), found, F, h)
+        self.best, self.certain = (weights, largest, witness), True
 
     def _closes(self, master: MinimaxResult, largest: float) -> bool:
         """Tell whether a supremum would end the rounds."""
