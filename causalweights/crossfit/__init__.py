@@ -2,7 +2,11 @@
 
 from causalweights.crossfit._fitting import check_takes_weights, fit_with_weights
 from causalweights.crossfit._folds import Fold, kept_splits, make_folds, repeat_seeds
-from causalweights.crossfit._nuisance import check_binary, outcome_predictions
+from causalweights.crossfit._nuisance import (
+    check_binary,
+    mean_prediction,
+    outcome_predictions,
+)
 from causalweights.crossfit._propensity import propensity_predictions
 
 __all__ = [
@@ -12,6 +16,7 @@ __all__ = [
     "fit_with_weights",
     "kept_splits",
     "make_folds",
+    "mean_prediction",
     "outcome_predictions",
     "propensity_predictions",
     "repeat_seeds",

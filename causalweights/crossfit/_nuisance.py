@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import _num_samples
 
 from causalweights._typing import FloatArray, IntArray
 from causalweights.crossfit._fitting import check_takes_weights, fit_with_weights
@@ -150,8 +151,12 @@ def _fit_predict(
     model = clone(model)
     weight = None if weight is None else np.asarray(weight)[train]
     fit_with_weights(model, _safe_indexing(X, train), y[train], weight)
-    new = _safe_indexing(X, test)
+    return mean_prediction(model, _safe_indexing(X, test))
+
+
+def mean_prediction(model: Any, X: Any) -> FloatArray:
+    """Return a fitted model's predictions (n,), a classifier's of the outcome 1."""
     if is_classifier(model):
         column = int(np.flatnonzero(np.asarray(model.classes_) == 1)[0])
-        return np.asarray(model.predict_proba(new))[:, column]
-    return np.asarray(model.predict(new), dtype=np.float64).reshape(len(test))
+        return np.asarray(model.predict_proba(X))[:, column]
+    return np.asarray(model.predict(X), dtype=np.float64).reshape(_num_samples(X))

@@ -36,9 +36,7 @@ def by_influence(
     """
     means = _means(effect, sample, weights, estimand, cv)
     frequency, groups, phi = sample.frequency, sample.groups, means.contributions
-    n = len(sample.y)
-    size = float(n if frequency is None else frequency.sum())
-    share = phi[:n] if frequency is None else phi[:n] / frequency[:, None]
+    share = phi[: len(sample.y)] / sample.copies[:, None]
     if weights.outside is not None:
         frequency, groups = outside_rows(weights.outside, frequency, groups)
     cov = contribution_covariance(phi, frequency=frequency, groups=groups)
@@ -50,7 +48,7 @@ def by_influence(
         cov,
         values,
         jacobian @ cov @ jacobian.T,
-        influence=size * share @ jacobian.T,
+        influence=sample.copies.sum() * share @ jacobian.T,
         sensitivity=sensitivity_of(means, sample, weights, estimand),
     )
 

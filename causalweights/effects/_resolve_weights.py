@@ -111,15 +111,14 @@ def arm_weights(
     made of all of them.
     """
     arms, n = sample.arms, len(sample.y)
-    s = np.ones(n) if sample.weight is None else sample.weight
+    s = sample.base
     if estimand == "ato" and not isinstance(weighter, BaseEstimator):
         raise ValueError(
             "estimand='ato' needs a weighter that defines the overlap population, "
             "such as PropensityWeighter(estimand='ato')."
         )
     focal = focal_arm(arms, estimand) if estimand != "ato" else None
-    target = np.where((arms.codes == focal) | (focal is None), s, 0.0)
-    target = target / target.sum()
+    target = sample.target_masses(focal)
     if weighter is None:
         return ArmWeights(np.zeros(n), target, None, None, "none")
     if not isinstance(weighter, BaseEstimator):

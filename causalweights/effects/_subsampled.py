@@ -14,10 +14,11 @@ from sklearn.pipeline import Pipeline
 from causalweights._typing import FloatArray, IntArray
 from causalweights.effects._by_influence import point_means, predicted_outcomes
 from causalweights.effects._resolve_weights import ArmWeights, arm_weights, last_step
-from causalweights.inference import contrast_gradient
 from causalweights.inference._sample import Estimate, Sample
 from causalweights.inference._subsampled_estimate import (
+    means_and_contrasts,
     refuse_fixed_rows,
+    subsample_options,
     subsampled_estimate,
 )
 from causalweights.kernels import Kernel
@@ -52,10 +53,7 @@ class Refit:
             effect, effect.outcome_model, sample, weights, self.estimand, effect.cv
         )
         means = point_means(effect, sample, weights, predictions)
-        contrasts, _ = contrast_gradient(means, sample.arms.control, effect.contrast)
-        if effect.contrast != "difference":
-            contrasts = np.log(contrasts)
-        return np.concatenate([means, contrasts])
+        return means_and_contrasts(means, sample.arms.control, effect.contrast)
 
     def __call__(self, rows: IntArray) -> FloatArray:
         """Return the values, and 1 where something did not converge."""
@@ -76,11 +74,7 @@ def by_subsampling(
 ) -> Estimate:
     """Return the estimate with ``se="subsample"``."""
     _refuse(effect, weighter, sample, weights)
-    seed = 0 if effect.random_state is None else effect.random_state
-    if isinstance(seed, np.random.RandomState):
-        # The folds of a subsample must not depend on which were drawn before it.
-        seed = int(seed.randint(np.iinfo(np.int32).max))
-    options = clone(effect).set_params(random_state=seed, n_jobs=None)
+    options, seed = subsample_options(effect)
     refit = Refit(options, _pinned(weighter, weights.weighter), sample, estimand)
     values = refit.values(weights, sample)
     found, drawn = subsampled_estimate(

@@ -181,16 +181,22 @@ def contribution_covariance(
         Clusters: contributions are summed within, with the factor G / (G - 1).
     """
     if groups is not None:
-        _, index = np.unique(groups, return_inverse=True)
-        n_groups = int(index.max()) + 1
-        if n_groups < 2:
-            raise ValueError(
-                "groups holds one cluster only: cluster-robust standard errors need "
-                "at least two."
-            )
-        sums = np.zeros((n_groups, phi.shape[1]))
-        np.add.at(sums, index, phi)
-        return sums.T @ sums * (n_groups / (n_groups - 1))
+        sums = cluster_sums(phi, groups)
+        return sums.T @ sums * (len(sums) / (len(sums) - 1))
     if frequency is not None:
         return phi.T @ (phi / frequency[:, None])
     return phi.T @ phi
+
+
+def cluster_sums(phi: FloatArray, groups: np.ndarray) -> FloatArray:
+    """Return contributions summed within clusters, (G, K); refuse a single one."""
+    _, index = np.unique(groups, return_inverse=True)
+    n_groups = int(index.max()) + 1
+    if n_groups < 2:
+        raise ValueError(
+            "groups holds one cluster only: cluster-robust standard errors need at "
+            "least two."
+        )
+    sums = np.zeros((n_groups, phi.shape[1]))
+    np.add.at(sums, index, phi)
+    return sums

@@ -56,8 +56,7 @@ class EffectMixin:
         self.estimand_, self.treatments_ = estimand, arms.treatments
         self.control_ = arms.label(arms.control)
         self.focal_ = arms.label(arms.focal) if arms.focal >= 0 else None
-        copies = sample.frequency
-        copies = np.ones(len(arms.codes)) if copies is None else copies
+        copies = sample.copies
         details = {**details, **found.details}
         if masses is not None:
             squares = np.bincount(arms.codes, weights=masses**2 / copies)

@@ -46,6 +46,23 @@ class Sample:
         """Rows that each row stands for; None where a row is one."""
         return self.weight if self.weight_type == "frequency" else None
 
+    @property
+    def copies(self) -> FloatArray:
+        """The same, ones where a row is one."""
+        return np.ones(len(self.y)) if self.frequency is None else self.frequency
+
+    @property
+    def base(self) -> FloatArray:
+        """Weights of the rows, ones where the caller gave none."""
+        return np.ones(len(self.y)) if self.weight is None else self.weight
+
+    def target_masses(self, focal: int | None) -> FloatArray:
+        """Return each row's mass in the focal arm's population, or in that of all."""
+        t = self.base
+        if focal is not None:
+            t = np.where(self.arms.codes == focal, t, 0.0)
+        return t / t.sum()
+
     def take(self, rows: IntArray) -> Sample:
         """Return the rows at these positions; every arm must stay non-empty."""
         return Sample(

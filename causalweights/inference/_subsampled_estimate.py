@@ -7,8 +7,10 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from causalweights._typing import FloatArray, IntArray
+from causalweights.inference._contrasts import contrast_gradient
 from causalweights.inference._sample import Estimate, Sample
 from causalweights.inference._subsamples import Subsamples, draw_subsamples
 from causalweights.inference._subsampling import minimum_volatility
@@ -80,6 +82,25 @@ def subsampled_estimate(
         details={"Subsamples": f"{len(roots)} of {drawn.sizes[chosen]} {unit}"},
     )
     return estimate, drawn
+
+
+def subsample_options(effect: Any) -> tuple[Any, int]:
+    """Return a copy of an effect estimator's options for its subsamples, and the seed.
+
+    The folds of a subsample must not depend on which were drawn before it.
+    """
+    seed = 0 if effect.random_state is None else effect.random_state
+    if isinstance(seed, np.random.RandomState):
+        seed = int(seed.randint(np.iinfo(np.int32).max))
+    return clone(effect).set_params(random_state=seed, n_jobs=None), seed
+
+
+def means_and_contrasts(means: FloatArray, control: int, contrast: str) -> FloatArray:
+    """Return K arm means and K - 1 contrasts; ratios as logarithms."""
+    contrasts, _ = contrast_gradient(means, control, contrast)
+    if contrast != "difference":
+        contrasts = np.log(contrasts)
+    return np.concatenate([means, contrasts])
 
 
 def refuse_fixed_rows(sample: Sample, cv: Any) -> None:

@@ -31,22 +31,19 @@ class ArmFit:
     ----------
     bandwidth : float
         NaN where a basis needs none.
-    rungs : list of Rung
-        Of Lepski's ladder; empty for other bandwidths.
     imputation : Imputation
-    residuals : ndarray of shape (m,)
-        Of the reference rows from their neighbors, scaled to the noise's variance.
     fell_back : bool
         Whether ``normalization="per_target"`` became ``"global"``.
+    residuals : ndarray of shape (m,)
+        Of the reference rows from their neighbors, scaled to the noise's variance.
     images, outcomes, base : ndarray
         Of the reference rows, for predictions.
     """
 
     bandwidth: float
-    rungs: list[Rung]
     imputation: Imputation
-    residuals: FloatArray
     fell_back: bool
+    residuals: FloatArray
     images: FloatArray
     outcomes: FloatArray
     base: FloatArray
@@ -168,16 +165,14 @@ def fit_arm(
     def impute(h: float) -> tuple[Imputation, bool]:
         return comparison.impute(h, images, rows.r, rows.a, rows.t, u)
 
-    rungs: list[Rung] = []
-    if not comparison.needs_bandwidth:
-        h = np.nan
+    if comparison.basis is not None:
+        h, found = np.nan, impute(np.nan)
     elif isinstance(bandwidth, str) and bandwidth == "lepski":
-        rungs = _climb(impute, rows, residuals, U.shape[1])
-        h = rungs[-1].bandwidth
+        h, found = _climb(impute, rows, residuals, U.shape[1])
     else:
         h = rule_bandwidth(bandwidth, rows.size, U, V)
-    imputation, fell_back = impute(h)
-    return ArmFit(h, rungs, imputation, residuals, fell_back, U, rows.r, rows.a)
+        found = impute(h)
+    return ArmFit(h, *found, residuals, U, rows.r, rows.a)
 
 
 def _climb(
@@ -185,14 +180,16 @@ def _climb(
     rows: ArmRows,
     residuals: FloatArray,
     d: int,
-) -> list[Rung]:
-    """Return Lepski's rungs for these rows."""
-    copies = rows.copies[0]
+) -> tuple[float, tuple[Imputation, bool]]:
+    """Return Lepski's bandwidth for these rows, and the imputation with it."""
+    copies, found = rows.copies[0], {}
     variance = float(np.average(residuals**2, weights=copies))
 
     def fit(h: float) -> Rung:
-        received = impute(h)[0].received
+        found[h] = impute(h)
+        received = found[h][0].received
         # Divided so that squares of rows that stand for several add up like copies'.
         return Rung(h, float(received @ rows.r), received / np.sqrt(copies))
 
-    return lepski(lepski_ladder(rows.size, d), fit, variance)
+    h = lepski(lepski_ladder(rows.size, d), fit, variance)[-1].bandwidth
+    return h, found[h]

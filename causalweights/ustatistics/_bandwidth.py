@@ -29,8 +29,8 @@ def rule_bandwidth(bandwidth: Any, n: float, U: FloatArray, V: FloatArray) -> fl
     """Return the bandwidth of a rule, a number or a function of both images.
 
     n^(-1/d) makes the U-statistic's second-order variance as large as its first-order
-    one and needs no smoothness to be known (section 1.6 of the method's derivation in
-    the docs); ``"wide"`` is twice that.
+    one and needs no smoothness to be known (docs/ustatistics.md); ``"wide"`` is twice
+    that.
     """
     d = U.shape[1]
     if isinstance(bandwidth, str):

@@ -56,11 +56,6 @@ class Comparison:
         return self.basis is not None and self.basis_gram == "empirical"
 
     @property
-    def needs_bandwidth(self) -> bool:
-        """Whether a bandwidth says how local the comparison is."""
-        return self.basis is None
-
-    @property
     def sums_vary(self) -> bool:
         """Whether the weights' sum is itself an estimate."""
         return self.normalization == "none" and not self.is_regression

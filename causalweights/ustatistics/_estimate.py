@@ -64,14 +64,13 @@ class UStatistic:
         Shares of one sign have masses whose squares exceed the squared shares; where
         an extrapolating imputation breaks that, the conservative variant is taken.
         """
-        copies = 1.0 if sample.frequency is None else sample.frequency
         return matching_variance(
             sample.arms.codes,
             self.masses,
             self.target_masses,
             self.residuals**2,
             imputed=self.imputed,
-            squared_shares=np.minimum(self.squares, self.masses**2 / copies),
+            squared_shares=np.minimum(self.squares, self.masses**2 / sample.copies),
             frequency=sample.frequency,
         ).cov
 
@@ -82,14 +81,6 @@ class UStatistic:
         rows = np.arange(len(received))
         phi[rows, sample.arms.codes] += received * self.residuals
         return phi
-
-
-def target_masses(sample: Sample, estimand: str) -> FloatArray:
-    """Return each row's mass in the target population, (n,)."""
-    s = np.ones(len(sample.y)) if sample.weight is None else sample.weight
-    focal = focal_arm(sample.arms, estimand)
-    t = s if focal is None else np.where(sample.arms.codes == focal, s, 0.0)
-    return t / t.sum()
 
 
 def fit_ustatistic(
@@ -106,13 +97,12 @@ def fit_ustatistic(
     ``cv`` are the folds of these rows.
     """
     arms, n = sample.arms, len(sample.y)
-    t = target_masses(sample, estimand)
     focal = focal_arm(arms, estimand)
+    t, copies = sample.target_masses(focal), sample.copies
     layout = {k: arm_rows(sample, t, k) for k in range(arms.n_arms) if k != focal}
     maps = {k: fit_maps(effect, X, rows) for k, rows in layout.items()}
     predictions = predicted_outcomes(effect, X, sample, maps, cv)
     imputed, masses, residuals = predictions.copy(), t.copy(), np.zeros(n)
-    copies = np.ones(n) if sample.frequency is None else sample.frequency
     squares = t**2 / copies
     fits = {}
     for k, rows in layout.items():
@@ -140,10 +130,9 @@ def arm_rows(sample: Sample, t: FloatArray, arm: int) -> ArmRows:
     codes = sample.arms.codes
     reference = np.flatnonzero(codes == arm)
     targets = np.flatnonzero((codes != arm) & (t > 0))
-    weight = np.ones(len(codes)) if sample.weight is None else sample.weight
-    copies = np.ones(len(codes)) if sample.frequency is None else sample.frequency
+    copies = sample.copies
     return ArmRows(
-        reference, targets, sample.y[reference], weight[reference], t[targets],
+        reference, targets, sample.y[reference], sample.base[reference], t[targets],
         (copies[reference], copies[targets]),
     )  # fmt: skip
 

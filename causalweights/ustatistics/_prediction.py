@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone, is_classifier
+from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 
 from causalweights._typing import FloatArray
-from causalweights.crossfit import fit_with_weights
+from causalweights.crossfit import fit_with_weights, mean_prediction
 from causalweights.inference._sample import Sample
 from causalweights.ustatistics._arm_fit import ArmFit, images_of
 from causalweights.ustatistics._comparison import Comparison
@@ -62,10 +62,7 @@ class ArmPredictor:
         if self.model is None:
             return out
         features = covariates_of_model(effect, X, given, self.maps[0])
-        if is_classifier(self.model):
-            column = int(np.flatnonzero(np.asarray(self.model.classes_) == 1)[0])
-            return out + self.model.predict_proba(features)[:, column]
-        return out + np.ravel(self.model.predict(features))
+        return out + mean_prediction(self.model, features)
 
 
 def arm_predictors(

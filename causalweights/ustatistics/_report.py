@@ -97,18 +97,16 @@ def attributes_of(
 ) -> dict[str, Any]:
     """Return weights of all rows, zero on those left out, and facts by arm."""
     arms, codes = sample.arms, sample.arms.codes
-    s = np.ones(len(codes)) if sample.weight is None else sample.weight
-    total = np.bincount(codes, weights=s)[codes]
+    total = np.bincount(codes, weights=sample.base)[codes]
     kept = {
-        "weights_": fitted.masses * total / s,
+        "weights_": fitted.masses * total / sample.base,
         "masses_": fitted.masses,
         "target_masses_": fitted.target_masses,
     }
     found: dict[str, Any] = {name: np.zeros(len(rows)) for name in kept}
     for name, values in kept.items():
         found[name][rows] = values
-    copies = np.ones(len(codes)) if sample.frequency is None else sample.frequency
-    squares = np.bincount(codes, weights=fitted.masses**2 / copies)
+    squares = np.bincount(codes, weights=fitted.masses**2 / sample.copies)
     found["ess_"] = {arms.label(k): float(1 / v) for k, v in enumerate(squares)}
     return found | _of_reference_arms(fitted, X, sample)
 

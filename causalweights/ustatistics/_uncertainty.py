@@ -6,14 +6,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from causalweights._typing import FloatArray, IntArray
-from causalweights.inference import contrast_gradient, contribution_covariance
+from causalweights.inference import (
+    cluster_sums,
+    contrast_gradient,
+    contribution_covariance,
+)
 from causalweights.inference._sample import Estimate, Sample
 from causalweights.inference._subsampled_estimate import (
+    means_and_contrasts,
     refuse_fixed_rows,
+    subsample_options,
     subsampled_estimate,
 )
 from causalweights.ustatistics._comparison import Comparison
@@ -52,7 +57,7 @@ def with_uncertainty(
             "varies too: use se='subsample', or se=None."
         )
     frequency, phi = sample.frequency, fitted.contributions(sample)
-    copies = np.ones(len(phi)) if frequency is None else frequency
+    copies = sample.copies
     if sample.groups is None:
         cov = fitted.covariance(sample)
     else:
@@ -79,11 +84,9 @@ def with_uncertainty(
 def _terms(fitted: UStatistic, sample: Sample, phi: FloatArray) -> FloatArray:
     """Return independent terms (m, K) whose squares add up to the covariance."""
     if sample.groups is not None:
-        n_groups = int(sample.groups.max()) + 1
-        sums = np.zeros((n_groups, phi.shape[1]))
-        np.add.at(sums, sample.groups, phi)
-        return sums * np.sqrt(n_groups / (n_groups - 1))
-    copies = np.ones(len(phi)) if sample.frequency is None else sample.frequency
+        sums = cluster_sums(phi, sample.groups)
+        return sums * np.sqrt(len(sums) / (len(sums) - 1))
+    copies = sample.copies
     root = np.sqrt(copies)
     spread = (fitted.target_masses / root)[:, None] * (fitted.imputed - fitted.means)
     left = np.maximum(fitted.masses**2 / copies - fitted.squares, 0.0)
@@ -123,12 +126,7 @@ class Refit:
         fitted = fit_ustatistic(
             effect, self.comparison, self.X[rows], part, self.estimand, effect.cv
         )
-        contrasts, _ = contrast_gradient(
-            fitted.means, part.arms.control, effect.contrast
-        )
-        if effect.contrast != "difference":
-            contrasts = np.log(contrasts)
-        return np.concatenate([fitted.means, contrasts])
+        return means_and_contrasts(fitted.means, part.arms.control, effect.contrast)
 
 
 def _by_subsampling(
@@ -136,11 +134,7 @@ def _by_subsampling(
 ) -> Estimate:
     """Return the estimate with everything fitted again on subsamples."""
     refuse_fixed_rows(sample, effect.cv)
-    seed = 0 if effect.random_state is None else effect.random_state
-    if isinstance(seed, np.random.RandomState):
-        # The folds of a subsample must not depend on which were drawn before it.
-        seed = int(seed.randint(np.iinfo(np.int32).max))
-    options = clone(effect).set_params(random_state=seed, n_jobs=None)
+    options, seed = subsample_options(effect)
     refit = Refit(options, comparison, X, sample, estimand)
     return subsampled_estimate(
         refit, refit(np.arange(len(X))), sample,
