@@ -99,6 +99,47 @@ print(
 )
 
 # %% [markdown]
+# ## The example of the authors' package
+#
+# Two independent normal covariates, 300 of 1000 rows treated at random, an outcome that
+# is their product, no effect. Weights repair chance imbalance: the estimate's spread
+# over samples shrinks. (An independent implementation had 0.028 for the kernel, 0.030
+# for the projection and 0.068 for the difference in means, over 60 samples.)
+
+
+# %%
+def bracketed(value, error):
+    """A figure and its Monte-Carlo standard error as text."""
+    return f"{value:.3f} ({error:.3f})"
+
+
+def product_example(rep):
+    """Estimates of one sample by three forms."""
+    rng = np.random.default_rng([3, rep])
+    X = rng.normal(loc=(0.0, 0.5), size=(1000, 2))
+    a = rng.permutation(np.repeat([1, 0], [300, 700]))
+    y = X[:, 0] * X[:, 1]
+    forms = (
+        UniformTransformerEffect.wunt(random_state=rep, se=None),
+        UniformTransformerEffect(
+            "att", transformer="joint", basis="polynomial", augment=None, se=None
+        ),
+    )
+    found = [form.fit(X, y, treatment=a).effect_ for form in forms]
+    return [*found, y[a == 1].mean() - y[a == 0].mean()]
+
+
+EXAMPLES = 10 if QUICK else 400
+estimates = np.array([product_example(rep) for rep in range(EXAMPLES)])
+names = ("authors' kernel", "projection, degree 2", "difference in means")
+for name, values in zip(names, estimates.T, strict=True):
+    sd = values.std(ddof=1)
+    print(
+        f"{name:22s} mean {bracketed(values.mean(), sd / EXAMPLES**0.5)}, "
+        f"SD {bracketed(sd, sd / np.sqrt(2 * EXAMPLES))}"
+    )
+
+# %% [markdown]
 # ## The claim
 #
 # One covariate; on the uniform scale the treated have a density of smoothness alpha and
@@ -124,11 +165,6 @@ DESIGNS = {
     ("seen", 200): "Kang-Schafer, X seen, n = 200",
     ("seen", 1000): "Kang-Schafer, X seen, n = 1000",
 }
-
-
-def bracketed(value, error):
-    """A figure and its Monte-Carlo standard error as text."""
-    return f"{value:.3f} ({error:.3f})"
 
 
 def table_of(design, n, reps):

@@ -43,8 +43,8 @@ class UniformTransformerEffect(EffectMixin, BaseEstimator):
     where outcome and ratio are together smoother than d/2, without either being
     estimated well; the weights that are best for the effect undersmooth.
 
-    Use it for up to about four continuous covariates; beyond, the linear outcome model
-    does most of the work.
+    The defaults are the form we recommend; `wunt` makes the authors'. For up to about
+    four continuous covariates; beyond, the linear outcome model does most of the work.
 
     Parameters
     ----------
@@ -138,6 +138,8 @@ class UniformTransformerEffect(EffectMixin, BaseEstimator):
         Fitted maps (a list, of the coordinate orders) by reference arm.
     n_unsupported_ : dict
         Target rows that no reference row reaches, which get the nearest one's outcome.
+    frac_weakly_supported_ : dict
+        Share of target rows with less than a twentieth of the median row's kernel sum.
     frac_out_of_range_ : dict of ndarray of shape (d,)
         Share of target rows beyond the reference rows in each covariate.
     result_ : EffectResult

@@ -20,6 +20,8 @@ UNDERFLOW = 1e-300
 # A kernel that takes negative values may sum to little by cancellation; weights with
 # such a denominator are absurd.
 _CANCELLED = 1e-3
+# A target row with this share of the median row's kernel sum rests on few rows.
+_WEAK = 1 / 20
 
 
 class Sums(Protocol):
@@ -46,14 +48,24 @@ class Imputation:
         sum_i kappa_ij r_i, for ``"global"`` about the weighted mean.
     squares : ndarray of shape (m,)
         sum_j (u_j kappa_ij)^2 for the given u.
-    unsupported : ndarray of shape (n,)
-        Target rows that no reference row reaches.
+    support : ndarray of shape (n,)
+        sum_i a_i K_ij, on any scale: the reference rows near a target row.
     """
 
     received: FloatArray
     imputed: FloatArray
     squares: FloatArray
-    unsupported: np.ndarray
+    support: FloatArray
+
+    @property
+    def unsupported(self) -> np.ndarray:
+        """Target rows that no reference row reaches."""
+        return ~(np.abs(self.support) > UNDERFLOW)
+
+    @property
+    def weakly_supported(self) -> np.ndarray:
+        """Target rows with less than a twentieth of the median row's support."""
+        return self.support < _WEAK * np.median(self.support)
 
 
 def impute_regression(
@@ -61,7 +73,7 @@ def impute_regression(
 ) -> Imputation:
     """Impute by kappa_ij = a_i K_ij as it is: K inverts its own Gram matrix."""
     first, second = sums.to_reference_powers(t, u)
-    everywhere = np.zeros(len(t), dtype=bool)
+    everywhere = np.ones(len(t))
     return Imputation(a * first, sums.to_targets(a * r), a**2 * second, everywhere)
 
 
@@ -97,7 +109,7 @@ def impute_global(
         received,
         center + c + (sums_r - c * shares) / scale,
         kappa**2 * second,
-        shares < UNDERFLOW,
+        shares,
     )
 
 
@@ -136,7 +148,7 @@ def impute_per_target(
         imputed[lost] = kappa @ r
         received += kappa.T @ t[lost]
         squares += kappa.power(2).T @ u[lost] ** 2
-    return Imputation(received, imputed, squares, lost)
+    return Imputation(received, imputed, squares, shares)
 
 
 def cancels(sums: Sums, a: FloatArray) -> bool:

@@ -30,19 +30,19 @@ def impute_averaged(
     """
     m, n = len(r), len(t)
     received, squares = np.zeros(m), np.zeros(m)
-    imputed, lost = np.empty(n), np.zeros(n, dtype=bool)
+    imputed, support = np.empty(n), np.full(n, np.inf)
     width = max(1, _BLOCK // m)
     for start in range(0, n, width):
         rows = slice(start, start + width)
         shares = np.zeros((m, len(t[rows])))
         for U, V in images:
-            found, missed = _shares(kernel, bandwidth, boundary, U, V[rows], a)
+            found, sums = _shares(kernel, bandwidth, boundary, U, V[rows], a)
             shares += found / len(images)
-            lost[rows] |= missed
+            support[rows] = np.minimum(support[rows], sums)
         received += shares @ t[rows]
         squares += shares**2 @ u[rows] ** 2
         imputed[rows] = r @ shares
-    return Imputation(received, imputed, squares, lost)
+    return Imputation(received, imputed, squares, support)
 
 
 def _shares(
@@ -52,8 +52,8 @@ def _shares(
     U: FloatArray,
     V: FloatArray,
     a: FloatArray,
-) -> tuple[FloatArray, np.ndarray]:
-    """Return a_i K_ij / sum_i a_i K_ij, (m, n), and the targets without a sum."""
+) -> tuple[FloatArray, FloatArray]:
+    """Return a_i K_ij / sum_i a_i K_ij, (m, n), and the sums by target."""
     shares = a[:, None] * np.ones(len(V))
     for k in range(U.shape[1]):
         shares *= _kernel_values(kernel, bandwidth, boundary, U[:, k], V[:, k])
@@ -61,8 +61,7 @@ def _shares(
     lost = ~(sums > UNDERFLOW)
     if np.any(lost):
         shares[:, lost] = (nearest_rows(U, V[lost]).multiply(a)).toarray().T
-        sums = shares.sum(axis=0)
-    return shares / sums, lost
+    return shares / shares.sum(axis=0), sums
 
 
 def _kernel_values(

@@ -115,18 +115,19 @@ def _of_reference_arms(
     fitted: UStatistic, X: FloatArray, sample: Sample
 ) -> dict[str, dict[Any, Any]]:
     """Return what there is of each reference arm, by its label."""
+    names = ("bandwidth_", "maps_", "n_unsupported_", "frac_weakly_supported_")
     found: dict[str, dict[Any, Any]] = {
-        "bandwidth_": {}, "maps_": {}, "n_unsupported_": {}, "frac_out_of_range_": {},
-    }  # fmt: skip
+        name: {} for name in (*names, "frac_out_of_range_")
+    }
     for k, fit in fitted.fits.items():
         label, own = sample.arms.label(k), sample.arms.codes == k
         targets = X[~own & (fitted.target_masses > 0)]
         low, high = X[own].min(axis=0), X[own].max(axis=0)
-        found["bandwidth_"][label], found["maps_"][label] = (
-            fit.bandwidth,
-            fitted.maps[k],
-        )
+        found["bandwidth_"][label] = fit.bandwidth
+        found["maps_"][label] = fitted.maps[k]
         found["n_unsupported_"][label] = int(fit.imputation.unsupported.sum())
+        weak = float(fit.imputation.weakly_supported.mean())
+        found["frac_weakly_supported_"][label] = weak
         beyond = np.mean((targets < low) | (targets > high), axis=0)
         found["frac_out_of_range_"][label] = beyond
     return found

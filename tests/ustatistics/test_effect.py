@@ -563,6 +563,22 @@ def test_targets_out_of_reach_are_counted_and_warned_of(rng):
     assert model.frac_out_of_range_[0] == pytest.approx([beyond])
 
 
+@pytest.mark.parametrize("normalization", ["per_target", "global"])
+def test_weakly_supported_targets_are_counted(normalization):
+    rng = np.random.default_rng(5)
+    X = np.concatenate([rng.uniform(0, 0.5, 60), rng.uniform(0.2, 0.7, 40)])[:, None]
+    a = np.repeat([0, 1], [60, 40])
+    model = UniformTransformerEffect(
+        "att", transformer="none", boundary="none", bandwidth=0.05,
+        normalization=normalization,
+    ).fit(X, X[:, 0], treatment=a)  # fmt: skip
+    sums = np.exp(-((cdist(X[a == 1], X[a == 0]) / 0.05) ** 2) / 2).sum(axis=1)
+    weak = np.mean(sums < np.median(sums) / 20)
+    assert 0 < weak < 1
+    assert model.frac_weakly_supported_ == {0: pytest.approx(weak)}
+    assert model.n_unsupported_ == {0: 0}
+
+
 def test_a_kernel_that_cancels_falls_back_and_says_so(rng):
     # Two standard deviations from all reference rows a fourth-order kernel is negative.
     X = np.concatenate([rng.uniform(0, 0.4, 80), [0.62, 0.63]])[:, None]
