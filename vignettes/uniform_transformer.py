@@ -264,6 +264,7 @@ import matplotlib.pyplot as plt
 
 from causalweights.displays._style import BLUE, ORANGE, tidy
 
+TOP = 4.0
 picture, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 for column, color, label in (
     (0, BLUE, "effect"), (1, ORANGE, "weights as density ratio"),
@@ -272,12 +273,13 @@ for column, color, label in (
     ax.plot(GRID, relative, color=color, marker="o", markersize=4)
     at = best[column]
     ax.plot(GRID[at], 1, "o", color=color, markersize=10, markerfacecolor="white")
+    end = np.flatnonzero(relative < TOP)[-1]
     ax.annotate(
-        label, (GRID[-1], relative[-1]), xytext=(6, 0), textcoords="offset points",
+        label, (GRID[end], relative[end]), xytext=(6, 0), textcoords="offset points",
         color=color, va="center",
     )  # fmt: skip
 ax.set_xscale("log", base=2)
-ax.set_ylim(0.9, 4)
+ax.set_ylim(0.9, TOP)
 ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}/n")
 ax.set_xlabel("bandwidth")
 ax.set_ylabel("root mean squared error, best = 1")
