@@ -11,6 +11,7 @@ from typing import Any as _Any
 if TYPE_CHECKING:
     from causalweights import (
         balancing,
+        cate,
         datasets,
         diagnostics,
         discrepancy,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         IPMBalancer,
         PropensityWeighter,
     )
+    from causalweights.cate import DRLearner, PseudoOutcomeRegressor, RLearner
     from causalweights.diagnostics import balance_table, effective_sample_size
     from causalweights.displays import (
         LoveDisplay,
@@ -38,7 +40,13 @@ if TYPE_CHECKING:
     )
     from causalweights.effects import WeightedEffect
     from causalweights.inference import EffectResult, compare
-    from causalweights.learners import WeightedKernelRidge
+    from causalweights.learners import (
+        LocalPolynomialRegressor,
+        SeriesRegressor,
+        StackedClassifier,
+        StackedRegressor,
+        WeightedKernelRidge,
+    )
     from causalweights.ustatistics import (
         UniformTransformer,
         UniformTransformerEffect,
@@ -47,14 +55,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "DRLearner",
     "EffectResult",
     "EntropyBalancer",
     "IPMBalancer",
     "IndependenceBalancer",
+    "LocalPolynomialRegressor",
     "LoveDisplay",
     "OverlapDisplay",
     "PathDisplay",
     "PropensityWeighter",
+    "PseudoOutcomeRegressor",
+    "RLearner",
+    "SeriesRegressor",
+    "StackedClassifier",
+    "StackedRegressor",
     "UniformTransformer",
     "UniformTransformerEffect",
     "UniformityDisplay",
@@ -64,6 +79,7 @@ __all__ = [
     "__version__",
     "balance_table",
     "balancing",
+    "cate",
     "compare",
     "datasets",
     "diagnostics",
@@ -80,14 +96,21 @@ __all__ = [
 
 # The room each re-exported name lives in; every other public name is a room itself.
 _ROOM_OF = {
+    "DRLearner": "cate",
     "EffectResult": "inference",
     "EntropyBalancer": "balancing",
     "IPMBalancer": "balancing",
     "IndependenceBalancer": "balancing",
+    "LocalPolynomialRegressor": "learners",
     "LoveDisplay": "displays",
     "OverlapDisplay": "displays",
     "PathDisplay": "displays",
     "PropensityWeighter": "balancing",
+    "PseudoOutcomeRegressor": "cate",
+    "RLearner": "cate",
+    "SeriesRegressor": "learners",
+    "StackedClassifier": "learners",
+    "StackedRegressor": "learners",
     "UniformTransformer": "ustatistics",
     "UniformTransformerEffect": "ustatistics",
     "UniformityDisplay": "displays",

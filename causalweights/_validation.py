@@ -78,6 +78,7 @@ def check_covariates(
     dtype: Any = np.float64,
     reset: bool = True,
     min_rows: int = 2,
+    allow_nan: bool = False,
 ) -> np.ndarray:
     """Return X as scikit-learn's `validate_data` does, with errors that name columns.
 
@@ -97,8 +98,9 @@ def check_covariates(
     try:
         if categories is None:
             checked = validate_data(
-                estimator, X, dtype=dtype, ensure_min_samples=min_rows, reset=reset
-            )
+                estimator, X, dtype=dtype, ensure_min_samples=min_rows, reset=reset,
+                ensure_all_finite="allow-nan" if allow_nan else True,
+            )  # fmt: skip
         else:
             validate_data(estimator, X, skip_check_array=True, reset=reset)
             checked = check_array(

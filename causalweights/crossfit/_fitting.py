@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sklearn import config_context, get_config
+from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
@@ -20,14 +21,16 @@ def check_takes_weights(estimator: Any) -> str:
     if isinstance(estimator, Pipeline):
         name, last = estimator.steps[-1]
         return f"{name}__{check_takes_weights(last)}"
+    if _is_search(estimator):
+        check_takes_weights(estimator.estimator)
+        return "sample_weight"
     if not hasattr(estimator, "fit") or not has_fit_parameter(
         estimator, "sample_weight"
     ):
         raise ValueError(
             f"{_name(estimator)} cannot be fitted with sample_weight: its fit has no "
             "such argument. Use a learner whose fit takes sample_weight (for a "
-            "Pipeline, as its last step; for a search over parameters, fit the search "
-            "first and pass its best_estimator_), or leave sample_weight out."
+            "Pipeline, as its last step), or leave sample_weight out."
         )
     return "sample_weight"
 
@@ -41,7 +44,8 @@ def fit_with_weights(estimator: Any, X: Any, y: Any, sample_weight: Any = None) 
         Fitted in place: clone it before where it belongs to a user. A Pipeline's last
         step gets the weights. With metadata routing enabled, an earlier step gets
         them too where it was set to request them; requests that nobody set are then
-        filled in on the estimator, True for the last step, False for earlier ones.
+        filled in on the estimator, True for the last step, False for earlier ones. A
+        search over parameters fits and scores its candidates with them.
     X : array-like of shape (n, d)
         Covariates.
     y : array-like of shape (n,)
@@ -70,6 +74,8 @@ def fit_with_weights(estimator: Any, X: Any, y: Any, sample_weight: Any = None) 
     if sample_weight is None:
         return estimator.fit(X, y)
     keyword = check_takes_weights(estimator)
+    if _is_search(estimator):
+        return _fit_search(estimator, X, y, sample_weight)
     if not get_config()["enable_metadata_routing"]:
         return estimator.fit(X, y, **{keyword: sample_weight})
     if not _earlier_step_asks(estimator):
@@ -80,6 +86,27 @@ def fit_with_weights(estimator: Any, X: Any, y: Any, sample_weight: Any = None) 
     _fill_requests(estimator, True)
     _check_requested(estimator)
     return estimator.fit(X, y, sample_weight=sample_weight)
+
+
+def _is_search(estimator: Any) -> bool:
+    """Tell whether this is a search over another estimator's parameters."""
+    return all(hasattr(estimator, name) for name in ("estimator", "refit", "scoring"))
+
+
+def _fit_search(search: Any, X: Any, y: Any, sample_weight: Any) -> Any:
+    """Fit a search whose candidates are fitted, and scored if possible, by weight."""
+    with config_context(enable_metadata_routing=True):
+        _fill_requests(search.estimator, True)
+        scoring = search.scoring
+        if isinstance(scoring, str):
+            search.scoring = get_scorer(scoring).set_score_request(sample_weight=True)
+        elif scoring is None:
+            last = search.estimator
+            while isinstance(last, Pipeline):
+                last = last.steps[-1][1]
+            if hasattr(last, "set_score_request"):
+                last.set_score_request(sample_weight=True)
+        return search.fit(X, y, sample_weight=sample_weight)
 
 
 def _earlier_step_asks(estimator: Any) -> bool:

@@ -76,7 +76,7 @@ def make_folds(
     folds = [(_positions(train, n), _positions(test, n)) for train, test in pairs]
     _check_partition(folds, n)
     if codes is not None:
-        _check_arms(folds, codes, labels)
+        check_arms([train for train, _ in folds], codes, labels)
     return folds
 
 
@@ -178,9 +178,10 @@ def _check_partition(folds: list[Fold], n: int) -> None:
         )
 
 
-def _check_arms(folds: list[Fold], codes: IntArray, labels: Any) -> None:
+def check_arms(trains: Sequence[IntArray], codes: IntArray, labels: Any = None) -> None:
+    """Refuse training rows that lack an arm, by its label where there are labels."""
     n_arms = int(codes.max()) + 1 if labels is None else len(labels)
-    for k, (train, _) in enumerate(folds):
+    for k, train in enumerate(trains):
         missing = np.flatnonzero(np.bincount(codes[train], minlength=n_arms) == 0)
         if len(missing):
             arm = missing[0] if labels is None else labels[missing[0]]

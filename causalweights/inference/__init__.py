@@ -9,6 +9,7 @@ from causalweights.inference._arm_means import (
     m_estimation_means,
     score_influence,
 )
+from causalweights.inference._bands import ConfidenceBand, confidence_band
 from causalweights.inference._contrasts import contrast_gradient
 from causalweights.inference._matching_variance import (
     MatchingVariance,
@@ -22,6 +23,10 @@ from causalweights.inference._neighbors import (
     neighbor_variance,
 )
 from causalweights.inference._result import EffectResult, compare
+from causalweights.inference._robust_regression import (
+    RobustRegression,
+    robust_regression,
+)
 from causalweights.inference._sensitivity import (
     OmittedVariableBounds,
     PointAndLimit,
@@ -40,12 +45,14 @@ from causalweights.inference._weight_model import TargetModel, WeightModel
 
 __all__ = [
     "ArmMeans",
+    "ConfidenceBand",
     "EffectResult",
     "MatchingVariance",
     "NearestMatching",
     "OmittedVariableBounds",
     "OutcomeFit",
     "PointAndLimit",
+    "RobustRegression",
     "Sensitivity",
     "SubsamplingResult",
     "TargetModel",
@@ -53,6 +60,7 @@ __all__ = [
     "augmented_means",
     "cluster_sums",
     "compare",
+    "confidence_band",
     "contrast_gradient",
     "contribution_covariance",
     "e_value",
@@ -64,6 +72,7 @@ __all__ = [
     "neighbor_residuals",
     "neighbor_variance",
     "omitted_variable_bounds",
+    "robust_regression",
     "robustness_value",
     "score_influence",
     "sensitivity_parts",

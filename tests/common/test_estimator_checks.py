@@ -13,20 +13,30 @@ import pandas as pd
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import BaseEstimator, clone
-from sklearn.linear_model import LogisticRegression
+from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.metadata_routing import UNUSED
 
 import causalweights
 from causalweights import (
+    DRLearner,
     EntropyBalancer,
     IndependenceBalancer,
     IPMBalancer,
+    LocalPolynomialRegressor,
     PropensityWeighter,
+    PseudoOutcomeRegressor,
+    RLearner,
+    SeriesRegressor,
+    StackedClassifier,
+    StackedRegressor,
     UniformTransformer,
     UniformTransformerEffect,
     WeightedEffect,
@@ -142,11 +152,40 @@ class CheckedUniform(UniformTransformerEffect):
         return super().fit(X, y, treatment=labels_of(X), sample_weight=sample_weight)
 
 
+class SuppliesArms:
+    """Fit and score on labels made from X."""
+
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(X, y, treatment=labels_of(X), sample_weight=sample_weight)
+
+    def score(self, X, y, sample_weight=None):
+        return super().score(X, y, treatment=labels_of(X), sample_weight=sample_weight)
+
+
+class CheckedPseudo(SuppliesArms, PseudoOutcomeRegressor):
+    pass
+
+
+class CheckedR(SuppliesArms, RLearner):
+    pass
+
+
+class CheckedDR(SuppliesArms, DRLearner):
+    pass
+
+
+class CheckedLocal(LocalPolynomialRegressor):
+    """Take the many columns of the checks, which are refused otherwise."""
+
+    _max_columns = 1000
+
+
 # ---- the common checks --------------------------------------------------------------
 
-# Number of checks scikit-learn runs on an estimator without a type, a regressor and a
-# transformer, by minor version; an unknown version must run as many as the oldest.
-N_CHECKS = {"1.6": (48, 58, 53), "1.9": (49, 59, 54)}
+# Number of checks scikit-learn runs on an estimator without a type, a regressor, a
+# transformer and a classifier, by minor version; an unknown version must run as many as
+# the oldest. One asks that NaN be refused, where it is.
+N_CHECKS = {"1.6": (48, 58, 53, 61), "1.9": (49, 59, 54, 62)}
 MINOR = ".".join(sklearn.__version__.split(".")[:2])
 
 # Skipped by scikit-learn itself unless the environment asks for array-API dispatch.
@@ -154,13 +193,21 @@ SKIPPED_BY_SKLEARN = {"check_array_api_input"}
 
 WEIGHTER = {"check_requires_y_none": "the error speaks of treatment, there is no y"}
 REPLICATION = "check_sample_weight_equivalence_on_dense_data"
+PENALIZED = {REPLICATION: "penalties are relative to weights of mean one"}
 SAMPLING = {REPLICATION: "sampling weights are no counts; frequency weights pass"}
 INFEASIBLE = {REPLICATION: "its 15 rows of 30 columns have no balancing weights"}
 
 RIDGE = {"bandwidth": 1.0, "ridge": 0.1, "weight_type": "frequency"}
 KERNEL = {"discriminator": "gaussian", "bandwidth": 1.0, "ridge": 0.01}
 COUNTS = {"weight_type": "frequency"}
+LINEAR = {
+    "outcome_model": LinearRegression(), "propensity_model": LogisticRegression(),
+    "final_model": LinearRegression(),
+}  # fmt: skip
 CASES = {
+    "cate": (CheckedPseudo(**LINEAR, cv=None, **COUNTS), {}),
+    "r-learner": (CheckedR(**LINEAR, cv=None, **COUNTS), {}),
+    "dr-learner": (CheckedDR(**LINEAR, cv=2), {}),
     "ipm": (CheckedIPM(), {**WEIGHTER, **SAMPLING}),
     "ipm-joint": (CheckedIPM(**COUNTS), WEIGHTER),
     "ipm-att": (CheckedIPM(estimand="att", **KERNEL, **COUNTS), WEIGHTER),
@@ -184,6 +231,22 @@ CASES = {
         {},
     ),
     "kernel-ridge": (WeightedKernelRidge(bandwidth=1.0, **COUNTS), {}),
+    "stack": (StackedRegressor(), {}),
+    "stack-given": (
+        StackedRegressor([("mean", DummyRegressor()), ("line", LinearRegression())]),
+        {},
+    ),
+    "stack-classes": (StackedClassifier(), PENALIZED),
+    "stack-classes-given": (
+        StackedClassifier(
+            [("shares", DummyClassifier(strategy="prior")), ("bayes", GaussianNB())]
+        ),
+        {},
+    ),
+    "series": (SeriesRegressor(), {}),
+    "series-polynomial": (SeriesRegressor("polynomial", degree=2), {}),
+    "local-polynomial": (CheckedLocal(), {}),
+    "local-polynomial-bandwidth": (CheckedLocal(bandwidth=2.0), {}),
     "ustatistic": (CheckedUniform(n_neighbors=1), {}),
     "ustatistic-frequency": (
         CheckedUniform("att", bandwidth=0.2, n_neighbors=1, **COUNTS),
@@ -215,10 +278,9 @@ def test_all_checks_pass_but_the_exempted_which_really_fail(checked):
 def test_number_of_checks(checked):
     # Silence is not success: a check that is no longer collected is noticed.
     estimator, _, names = checked
-    kind = isinstance(estimator, WeightedKernelRidge) + 2 * isinstance(
-        estimator, UniformTransformer
-    )
-    n_run = sum(map(len, names.values()))
+    kind = is_regressor(estimator) + 2 * isinstance(estimator, UniformTransformer)
+    kind += 3 * is_classifier(estimator)
+    n_run = sum(map(len, names.values())) + get_tags(estimator).input_tags.allow_nan
     if MINOR in N_CHECKS:
         assert n_run == N_CHECKS[MINOR][kind]
     assert n_run >= N_CHECKS["1.6"][kind]
@@ -276,12 +338,15 @@ WEIGHTERS = {
     ),
 }
 EFFECT = WeightedEffect(outcome_model=WeightedKernelRidge(bandwidth=1.0, ridge=0.01))
-EFFECTS = WeightedEffect | UniformTransformerEffect
+EFFECTS = WeightedEffect | UniformTransformerEffect | PseudoOutcomeRegressor
+LEARNERS = WeightedKernelRidge | StackedRegressor
 FITTED = {
     **WEIGHTERS,
     "effect": EFFECT,
     "ustatistic": UniformTransformerEffect(),
     "ridge": WeightedKernelRidge(),
+    "stack": StackedRegressor(),
+    "stack-classes": StackedClassifier(),
 }
 
 
@@ -296,7 +361,7 @@ def fitted(estimator, data, X=None, **metadata):
     new = clone(estimator)
     if isinstance(new, EFFECTS):
         return new.fit(X, data["y"], treatment=data["a"], **metadata)
-    if isinstance(new, WeightedKernelRidge):
+    if isinstance(new, LEARNERS):
         return new.fit(X, data["y"], **metadata)
     return new.fit(X, data["a"], **metadata)
 
@@ -423,12 +488,14 @@ def test_metadata_reaches_an_effect_through_a_pipeline(routing, sample):
         (EntropyBalancer(), {"sample_weight": True, "base_weights": True}),
         (PropensityWeighter(), {"sample_weight": True, "propensity": True}),
         (WeightedKernelRidge(), {"sample_weight": True}),
+        (StackedRegressor(), {"sample_weight": True, "groups": True}),
+        (StackedClassifier(), {"sample_weight": True, "groups": True}),
     ],
 )
 def test_requests_are_made_by_the_class(estimator, requests):
     with sklearn.config_context(enable_metadata_routing=True):
         assert estimator.get_metadata_routing().fit.requests == requests
-    if not isinstance(estimator, EFFECTS | WeightedKernelRidge):
+    if not isinstance(estimator, EFFECTS | LEARNERS | StackedClassifier):
         # Treatment travels as y; asking for it as metadata too would be an error.
         asked = {}
         for cls in type(estimator).__mro__:

@@ -127,7 +127,7 @@ class NoWeights(RegressorMixin, BaseEstimator):
         (NoWeights(), "NoWeights"),
         (KNeighborsRegressor(), "KNeighborsRegressor"),
         (make_pipeline(StandardScaler(), KNeighborsRegressor()), "KNeighborsRegressor"),
-        (GridSearchCV(Ridge(), {"alpha": [1.0]}), "GridSearchCV"),
+        (GridSearchCV(KNeighborsRegressor(), {}), "KNeighborsRegressor"),
         (make_pipeline(StandardScaler(), "passthrough"), "passthrough"),
     ],
 )
@@ -146,3 +146,24 @@ def test_keyword_names_the_last_step():
     nested = make_pipeline(StandardScaler(), make_pipeline(StandardScaler(), Ridge()))
     assert check_takes_weights(Ridge()) == "sample_weight"
     assert check_takes_weights(nested) == "pipeline__ridge__sample_weight"
+
+
+@pytest.mark.parametrize("scoring", [None, "neg_mean_squared_error"])
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_a_search_fits_and_scores_its_candidates_by_weight(
+    sample, routing, scoring, pipeline
+):
+    # Rows of hardly any weight would choose the small penalty, the others the large.
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 10))
+    clean = np.arange(60) % 3 > 0
+    y = np.where(clean, 100 * X[:, 0], rng.normal(size=60))
+    weight = np.where(clean, 1e-9, 1.0)
+    inner = make_pipeline(StandardScaler(), Ridge()) if pipeline else Ridge()
+    name = "ridge__alpha" if pipeline else "alpha"
+    search = GridSearchCV(inner, {name: [1e-6, 1e3]}, cv=3, scoring=scoring)
+    chosen = fit_with_weights(clone(search), X, y, weight).best_params_[name]
+    assert chosen == 1e3
+    for other in (1 - weight + 1e-9, None):
+        fitted = fit_with_weights(clone(search), X, y, other)
+        assert fitted.best_params_[name] == 1e-6

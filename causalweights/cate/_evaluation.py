@@ -1,0 +1,267 @@
+"""What a fitted effect regression says beyond its predictions."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from causalweights._typing import FloatArray
+from causalweights._validation import (
+    check_outcome,
+    check_same_rows,
+    check_sample_weight,
+)
+from causalweights.cate._average import average_effect, median_result
+from causalweights.cate._calibration import calibration_test
+from causalweights.cate._contrast import InfluenceResult
+from causalweights.cate._first_stage import FirstStage
+from causalweights.cate._groups import gates
+from causalweights.cate._held_out import held_out_stage
+from causalweights.cate._intervals import effect_bands
+from causalweights.cate._linear_predictor import linear_predictor
+from causalweights.cate._options import final_learner, select_modifiers
+from causalweights.cate._pseudo_outcomes import pseudo_outcome_and_weights
+from causalweights.cate._ranking import qini_score, rate_score, targeting_curve
+from causalweights.cate._second_stage import SecondStage, out_of_fold_effects
+from causalweights.cate._unit_rows import unit_rows
+
+
+def _arms_only(rows: dict[str, Any]) -> dict[str, Any]:
+    """Return what functions of two arms take; refuse doses."""
+    if "mean_0" not in rows:
+        raise ValueError("this is for arms, not for treatment_type='continuous'.")
+    return {name: value for name, value in rows.items() if name != "mean"}
+
+
+class Evaluation:
+    """Scores, intervals, averages and tests from the nuisances of a fit."""
+
+    _first: FirstStage
+    _second: SecondStage
+    modifiers: Any
+    predict: Any
+    _new_covariates: Any
+    target: str
+
+    @property
+    def oof_effect_(self) -> FloatArray:
+        """Effects of the fitted rows by models that did not learn from them.
+
+        Computed at the first use, (n,) or (n, K-1) for the rows of positive weight.
+        """
+        check_is_fitted(self)
+        if not hasattr(self, "_oof_effect"):
+            modifiers = select_modifiers(self.modifiers, self._first.data.X)
+            found = out_of_fold_effects(
+                self, final_learner(self), self._first, self._second, modifiers
+            )
+            self._oof_effect = found[:, 0] if found.shape[1] == 1 else found
+        return self._oof_effect
+
+    def predict_interval(
+        self,
+        X: Any,
+        level: float = 0.95,
+        *,
+        kind: Literal["pointwise", "uniform"] = "pointwise",
+        n_draws: int = 1000,
+    ) -> FloatArray:
+        """Return confidence limits of the effect at rows of covariates.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (m, d)
+        level : float, default=0.95
+        kind : {"pointwise", "uniform"}, default="pointwise"
+            Whether each interval has the level, or all m at once (multiplier
+            bootstrap).
+        n_draws : int, default=1000
+
+        Returns
+        -------
+        ndarray of shape (m, 2), or (m, K-1, 2) for K > 2 arms
+
+        Raises
+        ------
+        ValueError
+            For a final model without ``linear_influence``: `SeriesRegressor` and
+            `LocalPolynomialRegressor` have it.
+
+        Notes
+        -----
+        The limits are of the weighted fit: of the effect itself where the final model
+        is rich enough for its bias to be small against the standard error.
+        """
+        check_is_fitted(self)
+        X = self._new_covariates(X)
+        center = np.asarray(self.predict(X)).reshape(X.shape[0], -1)
+        bands = effect_bands(
+            self._first, self._second, select_modifiers(self.modifiers, X), center,
+            level=level, kind=kind, n_draws=n_draws, seed=self._first.seeds[0],
+        )  # fmt: skip
+        return bands[:, 0] if bands.shape[1] == 1 else bands
+
+    def average_effect(
+        self, estimand: str | None = None, *, arm: Any = None
+    ) -> InfluenceResult:
+        """Return the average effect from the fit's own nuisances, doubly robust.
+
+        Parameters
+        ----------
+        estimand : {"ate", "att", "atc", "ato"} or None, default=None
+            None is ``target``'s: the ATE, or the ATO for ``"overlap"`` and doses.
+        arm : label or None, default=None
+            Compared with the control arm; needed for more than two arms.
+
+        Returns
+        -------
+        InfluenceResult
+            Over repetitions the median, with their spread in the standard error.
+        """
+        if estimand is None:
+            overlap = self.target == "overlap" or self._first.arms is None
+            estimand = "ato" if overlap else "ate"
+        return self._over_repetitions(
+            arm, lambda rows, _: average_effect(**rows, estimand=estimand)
+        )
+
+    def best_linear_predictor(
+        self, V: Any = None, *, target: str | None = None, arm: Any = None
+    ) -> InfluenceResult:
+        """Return the coefficients of the best linear approximation of the effect.
+
+        Parameters
+        ----------
+        V : array-like or frame of shape (n, q) or None, default=None
+            Regressors of the fitted rows; None is the modifiers. A constant is added.
+        target : {"population", "overlap"} or None, default=None
+            Where the approximation is best: regression of doubly robust
+            pseudo-outcomes, or of Y - eta on (A - pi) times the regressors. None is
+            the estimator's.
+        arm : label or None, default=None
+
+        Returns
+        -------
+        InfluenceResult
+            Robust (HC3, or by cluster) standard errors.
+        """
+        target = self.target if target is None else target
+        if target not in ("population", "overlap"):
+            raise ValueError(f"target={target!r}: choose 'population' or 'overlap'.")
+        given = select_modifiers(self.modifiers, self._first.data.X) if V is None else V
+        return self._over_repetitions(
+            arm, lambda rows, _: linear_predictor(rows, given, target)
+        )
+
+    def group_effects(self, n_groups: int = 5, *, arm: Any = None) -> InfluenceResult:
+        """Return average effects of groups by ``oof_effect_`` (GATES): see `gates`."""
+        return self._over_repetitions(
+            arm,
+            lambda rows, g: gates(effects=g(), n_groups=n_groups, **_arms_only(rows)),
+        )
+
+    def calibration_test(
+        self, form: Literal["r", "dr"] = "r", *, arm: Any = None
+    ) -> InfluenceResult:
+        """Test calibration and heterogeneity: see `calibration_test`."""
+        return self._over_repetitions(
+            arm, lambda rows, g: calibration_test(effects=g(), form=form, **rows)
+        )
+
+    def rank_score(
+        self, metric: Literal["autoc", "qini"] = "autoc", *, arm: Any = None
+    ) -> InfluenceResult:
+        """Return the area under the targeting curve of ``oof_effect_``.
+
+        See `rate_score` and `qini_score`.
+        """
+        scores = {"autoc": rate_score, "qini": qini_score}
+        if metric not in scores:
+            raise ValueError(f"metric={metric!r}: choose 'autoc' or 'qini'.")
+        return self._over_repetitions(
+            arm, lambda rows, g: scores[metric](effects=g(), **_arms_only(rows))
+        )
+
+    def targeting_curve(self, shares: Any = None, *, arm: Any = None) -> Any:
+        """Return what treating the best first would gain: see `targeting_curve`."""
+        return self._over_repetitions(
+            arm,
+            lambda rows, g: targeting_curve(
+                effects=g(), shares=shares, **_arms_only(rows)
+            ),
+        )
+
+    def _over_repetitions(self, arm: Any, evaluate: Any) -> InfluenceResult:
+        """Return the median over repetitions of ``evaluate(rows, effects)``.
+
+        ``effects()`` are out of fold, which costs as many second stages as folds.
+        """
+        check_is_fitted(self)
+        first, c = self._first, self._contrast(arm)
+
+        def effects() -> FloatArray:
+            n = len(first.data.y)
+            return np.asarray(self.oof_effect_).reshape(n, -1)[:, c]
+
+        results = [
+            evaluate(unit_rows(first, rep, first.contrasts[c], effects), effects)
+            for rep in range(len(first.crosses))
+        ]
+        return median_result(results) if len(results) > 1 else results[0]
+
+    def _contrast(self, arm: Any) -> int:
+        """Return the position of an arm among the contrasts."""
+        arms = self._first.arms
+        if arms is None or (arm is None and arms.n_arms == 2):
+            return 0
+        labels = [arms.label(k) for k in arms.contrasts()]
+        if arm not in labels:
+            raise ValueError(f"arm={arm!r}: choose one of {labels}.")
+        return labels.index(arm)
+
+    def score(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        treatment: Any = None,
+        propensity: Any = None,
+        sample_weight: Any = None,
+    ) -> float:
+        """Return the weighted R^2 of held-out pseudo-outcomes.
+
+        Of doubly robust ones with weights pi kappa, or, where the outcome means were
+        fitted without the treatment, of the residual ratio with (A - pi)^2. Nuisances
+        are the fold models', averaged; compare estimators with the same ones.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (m, d)
+        y : array-like of shape (m,)
+        treatment : array-like of shape (m,)
+        propensity : array-like of shape (m,) or (m, K), or None, default=None
+            Needed where `fit` was given it.
+        sample_weight : array-like of shape (m,) or None, default=None
+
+        Returns
+        -------
+        float
+            1 - loss / loss of the best constant effect; the mean over contrasts.
+        """
+        check_is_fitted(self)
+        check_same_rows(X=X, y=y, treatment=treatment, sample_weight=sample_weight)
+        X = self._new_covariates(X)
+        y = check_outcome(y, X.shape[0])
+        weight = check_sample_weight(sample_weight, len(y))
+        stage = held_out_stage(self, X, y, treatment, propensity)
+        form = ("u", "r") if stage.crosses[0].means is None else ("dr", "ivw")
+        effects = np.asarray(self.predict(X)).reshape(len(y), -1)
+        scores = []
+        for c, k in enumerate(stage.contrasts):
+            f, w = pseudo_outcome_and_weights(*form, stage.nuisances(0, k))
+            w = w * weight
+            loss = np.sum(w * (f - effects[:, c]) ** 2)
+            scores.append(1 - loss / np.sum(w * (f - np.average(f, weights=w)) ** 2))
+        return float(np.mean(scores))
