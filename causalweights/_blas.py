@@ -1,4 +1,4 @@
-"""Hold BLAS to one thread where more would oversubscribe the cores or change bits."""
+"""Hold BLAS, or OpenMP, to one thread where more would oversubscribe the cores."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from threadpoolctl import ThreadpoolController
 
 
 @cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")
+def _pools(api: str) -> ThreadpoolController:
+    return ThreadpoolController().select(user_api=api)
 
 
-class _SingleBlasThread:
-    """Hold BLAS to one thread from the first call's start to the last one's end.
+class _SingleThread:
+    """Hold a pool to one thread from the first call's start to the last one's end.
 
     threadpoolctl's own context restores what it found: of two that overlap in two
     threads, the later one finds, and leaves behind, the limit of the earlier.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, api: str) -> None:
+        self._api = api
         self._lock = threading.Lock()
         self._depth = 0
         self._limiter: Any = None
@@ -29,7 +30,7 @@ class _SingleBlasThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._depth == 0:
-                self._limiter = _blas().limit(limits=1)
+                self._limiter = _pools(self._api).limit(limits=1)
             self._depth += 1
 
     def __exit__(self, *exception: object) -> None:
@@ -39,4 +40,5 @@ class _SingleBlasThread:
                 self._limiter.restore_original_limits()
 
 
-single_blas_thread = _SingleBlasThread()
+single_blas_thread = _SingleThread("blas")
+single_openmp_thread = _SingleThread("openmp")

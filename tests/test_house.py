@@ -25,6 +25,7 @@ FLOORS = [
         "_base",
         "_blas",
         "_categories",
+        "_doses",
         "_numba",
         "_scaling",
         "_threads",

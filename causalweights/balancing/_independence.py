@@ -19,6 +19,7 @@ from sklearn.utils.metadata_routing import UNUSED
 
 from causalweights._base import unchanged_on_error
 from causalweights._categories import scale_indicators
+from causalweights._doses import check_doses
 from causalweights._scaling import fit_scaling
 from causalweights._typing import FloatArray
 from causalweights._validation import (
@@ -179,7 +180,7 @@ class IndependenceBalancer(BaseEstimator):
         with unchanged_on_error(self):
             check_same_rows(X=X, treatment=treatment, sample_weight=sample_weight)
             X = check_covariates(self, X)
-            dose = check_dose(treatment, len(X))
+            dose = check_doses(treatment, len(X))
             weight = check_sample_weight(sample_weight, len(X))
             rows = weight > 0
             self._fit(X[rows], dose[rows], weight[rows], rows)
@@ -270,27 +271,3 @@ class IndependenceBalancer(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
-
-
-def check_dose(treatment: Any, n: int) -> FloatArray:
-    """Return a continuous treatment as a finite matrix (n, k) that varies."""
-    if treatment is None:
-        raise ValueError("treatment is missing: pass one label a row, or one dose.")
-    dose = np.asarray(treatment)
-    if dose.dtype.kind not in "iufb":
-        raise ValueError(
-            f"treatment has dtype {dose.dtype}: a continuous treatment holds numbers; "
-            "for labels use IPMBalancer."
-        )
-    dose = dose.astype(np.float64)
-    dose = dose[:, None] if dose.ndim == 1 else dose
-    if dose.ndim != 2 or dose.shape[0] != n or dose.shape[1] == 0:
-        raise ValueError(
-            f"treatment has shape {np.shape(treatment)}, X has {n} rows: pass one "
-            "value a row of X."
-        )
-    if not np.isfinite(dose).all():
-        raise ValueError("treatment contains NaN or infinity.")
-    if np.any(np.ptp(dose, axis=0) == 0):
-        raise ValueError("treatment does not vary: there is nothing to balance.")
-    return dose

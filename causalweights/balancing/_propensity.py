@@ -21,7 +21,6 @@ from causalweights._validation import (
 )
 from causalweights.balancing._tilting import (
     balancing_ratio,
-    check_propensity,
     crump_threshold,
     overlap_tilt,
     refuse_unusable,
@@ -34,6 +33,7 @@ from causalweights.balancing._weighter import (
     unchanged_on_error,
     warn_concentration,
 )
+from causalweights.crossfit import check_propensity
 from causalweights.inference._weight_model import TargetModel, WeightModel
 
 _SHARE = Interval(Real, 0, 0.5, closed="neither")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 
@@ -62,32 +61,6 @@ def crump_threshold(e: FloatArray, sample_weight: FloatArray) -> float:
     bound = np.cumsum(s * v) / np.cumsum(s) ** 2
     last = len(v) - 1 - int(np.argmin(bound[::-1]))
     return np.inf if last == len(v) - 1 else float(v[last])
-
-
-def check_propensity(propensity: Any, rows: np.ndarray, control: int, n_arms: int):
-    """Return given probabilities as (n, K) for the kept rows, or raise."""
-    given = np.asarray(propensity, dtype=np.float64)
-    n = len(rows)
-    if given.shape == (n, 1):
-        given = given[:, 0]
-    if given.ndim == 1 and n_arms == 2 and len(given) == n:
-        pair = np.empty((n, 2))
-        pair[:, control], pair[:, 1 - control] = 1 - given, given
-        given = pair
-    if given.shape != (n, n_arms):
-        raise ValueError(
-            f"propensity has shape {given.shape}: pass ({n}, {n_arms}), the columns in "
-            "the order of treatments_"
-            + (", or the probability of the non-control arm." if n_arms == 2 else ".")
-        )
-    given = given[rows]
-    if not np.all(np.isfinite(given)):
-        raise ValueError("propensity contains NaN or infinity.")
-    if np.any((given < 0) | (given > 1)):
-        raise ValueError("propensity must lie in [0, 1].")
-    if np.any(np.abs(given.sum(axis=1) - 1) > 1e-6):
-        raise ValueError("propensity: the probabilities of a row must sum to one.")
-    return given
 
 
 def warn_separation(e: FloatArray, arms: Arms, cause: str) -> None:

@@ -12,18 +12,11 @@ from causalweights._typing import FloatArray
 from causalweights._validation import check_estimand
 from causalweights.cate._contrast import (
     InfluenceResult,
-    arm_contrast,
     check_rows,
-    pair_contrast,
+    contrast_of,
 )
 from causalweights.cate._pseudo_outcomes import Nuisances, doubly_robust
-
-_TITLES = {
-    "ate": "Average treatment effect",
-    "att": "Average treatment effect on the treated",
-    "atc": "Average treatment effect on the controls",
-    "ato": "Average treatment effect on the overlap population",
-}
+from causalweights.inference._effect_mixin import TITLES
 
 
 def average_effect(
@@ -112,17 +105,17 @@ def average_effect(
     EffectResult(ATE 1 vs 0: 1.881 (se 0.08552))
     """
     estimand = check_estimand(estimand)
-    if estimand == "ato" and mean is not None:
-        v = pair_contrast(y, treatment, propensity, mean, complement)
-    else:
-        v = arm_contrast(y, treatment, propensity, mean_0, mean_1, complement, mean)
+    v = contrast_of(
+        y, treatment=treatment, propensity=propensity, mean_0=mean_0, mean_1=mean_1,
+        mean=mean, complement=complement, residual=estimand == "ato",
+    )  # fmt: skip
     rows = check_rows(len(v.y), sample_weight, groups, frequency)
     a, b = _score(v, estimand)
     total = rows.mass @ b
     theta = (rows.mass @ a) / total
     phi = rows.mass * (a - theta * b) / total
     return rows.result(
-        theta, phi[:, None], [name], estimand=estimand, title=_TITLES[estimand]
+        theta, phi[:, None], [name], estimand=estimand, title=TITLES[estimand]
     )
 
 
@@ -131,7 +124,7 @@ def _score(v: Nuisances, estimand: str) -> tuple[FloatArray, FloatArray]:
     if estimand == "ate":
         return doubly_robust(v), np.ones(len(v.y))
     if estimand == "ato":
-        rest = np.nan_to_num(v.a - v.pair_propensity)
+        rest = v.residual
         return rest * (v.y - v.mean), rest**2
     if estimand == "atc":
         swapped = replace(

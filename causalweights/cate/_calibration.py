@@ -10,10 +10,9 @@ import numpy as np
 from causalweights._typing import FloatArray
 from causalweights.cate._contrast import (
     InfluenceResult,
-    arm_contrast,
     check_rows,
     check_vector,
-    pair_contrast,
+    contrast_of,
     scored_rows,
 )
 from causalweights.cate._groups import group_means, quantile_groups
@@ -98,17 +97,17 @@ def calibration_test(
     """
     if form not in ("r", "dr"):
         raise ValueError(f"form={form!r}: choose 'r' or 'dr'.")
-    if form == "r" and mean is not None:
-        v = pair_contrast(y, treatment, propensity, mean, complement)
-    else:
-        v = arm_contrast(y, treatment, propensity, mean_0, mean_1, complement, mean)
+    v = contrast_of(
+        y, treatment=treatment, propensity=propensity, mean_0=mean_0, mean_1=mean_1,
+        mean=mean, complement=complement, residual=form == "r",
+    )  # fmt: skip
     n = len(v.y)
     rows = check_rows(n, sample_weight, groups, frequency)
     g = check_vector("effects", effects, n)
     pair = np.isfinite(v.a) if form == "r" else np.ones(n, dtype=bool)
     center = np.average(g[pair], weights=rows.mass[pair])
     if form == "r":
-        rest = (v.a - v.pair_propensity)[pair]
+        rest = v.residual[pair]
         scale, response, first = rest * center, (v.y - v.mean)[pair], "mean effect"
     else:
         rest = scale = np.ones(n)

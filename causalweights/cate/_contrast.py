@@ -206,6 +206,23 @@ def arm_contrast(
     return v if mean is not None else replace(v, mean=pi * mu_1 + (1 - pi) * mu_0)
 
 
+def contrast_of(
+    y: Any,
+    *,
+    treatment: Any,
+    propensity: Any,
+    mean_0: Any = None,
+    mean_1: Any = None,
+    mean: Any = None,
+    complement: Any = None,
+    residual: bool,
+) -> Nuisances:
+    """Return the rows of a contrast: for residuals the overall mean is enough."""
+    if residual and mean is not None:
+        return pair_contrast(y, treatment, propensity, mean, complement)
+    return arm_contrast(y, treatment, propensity, mean_0, mean_1, complement, mean)
+
+
 def scored_rows(
     y: Any,
     effects: Any,

@@ -37,6 +37,12 @@ class Plan:
     units: IntArray
     sources: IntArray
 
+    def by_unit(self, values: FloatArray) -> FloatArray:
+        """Return each unit's average over its stacked rows, (n, ...)."""
+        out = np.zeros((len(self.fold), *values.shape[1:]))
+        np.add.at(out, self.units, values)
+        return out / (len(self.units) / len(out))
+
 
 def make_plan(
     cv: Any, cf_order: int, data: Data, groups: Any, labels: Any, seed: int
@@ -106,9 +112,10 @@ class CrossFit:
     mean: Any
     models: dict[str, list[Any]]
 
-    def new_rows(self, kind: str, X: Any) -> FloatArray:
-        """Return the average of the models' predictions at rows that no model saw."""
-        return np.mean([model.predict(X) for model in self.models[kind]], axis=0)
+
+def average_prediction(models: list[Any], X: Any) -> FloatArray:
+    """Return the average of fold models' predictions at rows that none of them saw."""
+    return np.mean([model.predict(X) for model in models], axis=0)
 
 
 def cross_fit(

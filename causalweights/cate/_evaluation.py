@@ -22,8 +22,8 @@ from causalweights.cate._held_out import held_out_stage
 from causalweights.cate._intervals import effect_bands
 from causalweights.cate._linear_predictor import linear_predictor
 from causalweights.cate._options import final_learner, select_modifiers
-from causalweights.cate._pseudo_outcomes import pseudo_outcome_and_weights
 from causalweights.cate._ranking import qini_score, rate_score, targeting_curve
+from causalweights.cate._scores import dr_score, r_score
 from causalweights.cate._second_stage import SecondStage, out_of_fold_effects
 from causalweights.cate._unit_rows import unit_rows
 
@@ -32,7 +32,11 @@ def _arms_only(rows: dict[str, Any]) -> dict[str, Any]:
     """Return what functions of two arms take; refuse doses."""
     if "mean_0" not in rows:
         raise ValueError("this is for arms, not for treatment_type='continuous'.")
-    return {name: value for name, value in rows.items() if name != "mean"}
+    return _without(rows, "mean")
+
+
+def _without(rows: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in rows.items() if name not in names}
 
 
 class Evaluation:
@@ -256,12 +260,17 @@ class Evaluation:
         y = check_outcome(y, X.shape[0])
         weight = check_sample_weight(sample_weight, len(y))
         stage = held_out_stage(self, X, y, treatment, propensity)
-        form = ("u", "r") if stage.crosses[0].means is None else ("dr", "ivw")
         effects = np.asarray(self.predict(X)).reshape(len(y), -1)
         scores = []
-        for c, k in enumerate(stage.contrasts):
-            f, w = pseudo_outcome_and_weights(*form, stage.nuisances(0, k))
-            w = w * weight
-            loss = np.sum(w * (f - effects[:, c]) ** 2)
-            scores.append(1 - loss / np.sum(w * (f - np.average(f, weights=w)) ** 2))
+        for g, k in zip(effects.T, stage.contrasts, strict=True):
+            rows = unit_rows(stage, 0, k, lambda g=g: g)
+            del (
+                rows["groups"],
+                rows["frequency" if stage.frequency else "sample_weight"],
+            )
+            rows |= {"effects": g, "sample_weight": weight}
+            if stage.crosses[0].means is None:
+                scores.append(r_score(**_without(rows, "mean_0", "mean_1")))
+            else:
+                scores.append(dr_score(**_without(rows, "mean"), weights="ivw"))
         return float(np.mean(scores))

@@ -104,6 +104,14 @@ class FirstStage:
             found = replace(found, variance_0=noise[:, control], variance_1=noise[:, k])
         return found
 
+    def by_unit(self, rep: int, kind: str) -> FloatArray:
+        """Return a nuisance of a repetition, a row a unit; propensities clipped."""
+        cross = self.crosses[rep]
+        values = getattr(cross, kind)
+        return cross.plan.by_unit(
+            self.clipped(values) if kind == "propensity" else values
+        )
+
     def n_clipped(self) -> int:
         """Return how many predicted probabilities were clipped, of all repetitions."""
         if self.known or self.arms is None:
@@ -162,9 +170,7 @@ def _arm_variances(
     twentieth of the arm's mean.
     """
     n, K = len(data.y), data.n_arms
-    means = np.zeros((n, K))
-    np.add.at(means, cross.plan.units, cross.means)
-    means /= np.bincount(cross.plan.units, minlength=n)[:, None]
+    means = cross.plan.by_unit(cross.means)
     squares = (data.y - means[np.arange(n), data.a]) ** 2
     folds = make_folds(5, n, codes=data.a, groups=groups, random_state=seed)
     noise = outcome_predictions(

@@ -9,11 +9,11 @@ import numpy as np
 
 from causalweights._typing import FloatArray
 from causalweights._validation import check_treatment
-from causalweights.cate._crossfit import CrossFit, Plan
+from causalweights.cate._crossfit import CrossFit, Plan, average_prediction
 from causalweights.cate._first_stage import FirstStage
 from causalweights.cate._nuisances import Data
 from causalweights.cate._options import known_propensities
-from causalweights.cate._rows import check_doses
+from causalweights.cate._rows import one_dose
 
 
 def held_out_stage(
@@ -24,7 +24,7 @@ def held_out_stage(
     arms, n_arms = first.arms, 0
     a: np.ndarray
     if arms is None:
-        a = check_doses(treatment, len(y))
+        a = one_dose(treatment, len(y))
     else:
         found = check_treatment(treatment, len(y), control=arms.label(arms.control))
         if not np.array_equal(found.treatments, arms.treatments):
@@ -48,7 +48,9 @@ def held_out_stage(
         fits = [cross for cross in first.crosses if kind in cross.models]
         if not fits:
             return None
-        return np.mean([cross.new_rows(kind, X) for cross in fits], axis=0)
+        return np.mean(
+            [average_prediction(cross.models[kind], X) for cross in fits], axis=0
+        )
 
     pi = known if known is not None else predicted("propensity")
     cross = CrossFit(plan, pi, pi, predicted("means"), predicted("mean"), {})

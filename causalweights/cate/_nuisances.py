@@ -12,6 +12,7 @@ from sklearn.utils import _safe_indexing
 
 from causalweights._typing import FloatArray, IntArray
 from causalweights.crossfit import (
+    check_training,
     fit_with_weights,
     mean_prediction,
     seeded_clone,
@@ -173,9 +174,4 @@ def check_outcomes(model: Any, data: Data, folds: Sequence[IntArray]) -> None:
         return
     for train in folds:
         for k in range(data.n_arms):
-            y = data.y[train[data.a[train] == k]]
-            if np.all(y == y[0]):
-                raise ValueError(
-                    f"a fold's training rows of treatment arm {k} all have the "
-                    f"outcome {y[0]:g}: use fewer folds, or a regressor."
-                )
+            check_training(train[data.a[train] == k], k, data.y, True)

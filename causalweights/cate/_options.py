@@ -12,13 +12,14 @@ from sklearn.utils import _safe_indexing, get_tags
 
 from causalweights._typing import FloatArray
 from causalweights._validation import Arms
-from causalweights.cate._pseudo_outcomes import (
-    MEAN,
-    MEANS,
-    PSEUDO_OUTCOMES,
-    check_weights,
+from causalweights.cate._pseudo_outcomes import PSEUDO_OUTCOMES, check_weights
+from causalweights.crossfit import (
+    check_binary,
+    check_learner,
+    check_probabilities,
+    check_propensity,
+    check_takes_weights,
 )
-from causalweights.crossfit import check_binary, check_learner, check_takes_weights
 from causalweights.learners import StackedClassifier, StackedRegressor
 
 
@@ -26,7 +27,7 @@ def check_options(estimator: Any) -> None:
     """Refuse combinations of options that the theory forbids; warn of a weak one."""
     name, dose = estimator.pseudo_outcome, estimator.treatment_type == "continuous"
     check_weights(name, estimator.weights)
-    if dose and name != "u":
+    if dose and not PSEUDO_OUTCOMES[name].dose:
         raise ValueError(
             f"pseudo_outcome={name!r} takes arms: with treatment_type='continuous' use "
             "pseudo_outcome='u' with weights='r', the R-learner."
@@ -48,7 +49,7 @@ def unfitted_learners(estimator: Any, n_arms: int, known: bool) -> dict[str, Any
     """Return the nuisance models to fit by kind, ``"auto"`` resolved."""
     outcome = estimator.outcome_model
     needs = PSEUDO_OUTCOMES[estimator.pseudo_outcome].needs
-    kind = MEAN if MEAN in needs and n_arms <= 2 else "means"
+    kind = "mean" if needs == "mean" and n_arms <= 2 else "means"
     if estimator.pseudo_outcome == "x":
         check_blend(known)
     learners = {kind: StackedRegressor() if isinstance(outcome, str) else outcome}
@@ -76,15 +77,8 @@ def check_learners(
         check_learner(model, name, len(y), weight)
         if name == "outcome_model" and is_classifier(model):
             check_binary(model, y)
-        if (
-            name == "propensity_model"
-            and n_arms
-            and not hasattr(model, "predict_proba")
-        ):
-            raise ValueError(
-                f"propensity_model={type(model).__name__} has no predict_proba: use a "
-                "classifier with probabilities, such as LogisticRegression."
-            )
+        if name == "propensity_model" and n_arms:
+            check_probabilities(model)
     final = final_learner(estimator)
     check_learner(final, "final_model", len(y), None)
     if is_classifier(final):
@@ -100,7 +94,7 @@ def check_first(estimator: Any, first: Any) -> None:
     """Refuse a second stage that needs nuisances which were not fitted."""
     needs = PSEUDO_OUTCOMES[estimator.pseudo_outcome].needs
     cross = first.crosses[0]
-    if MEANS in needs and cross.means is None:
+    if needs == "means" and cross.means is None:
         raise ValueError(
             f"pseudo_outcome={estimator.pseudo_outcome!r} needs outcome means by arm; "
             "these nuisances have the overall mean only: fit again."
@@ -136,23 +130,19 @@ def known_propensities(propensity: Any, n: int, arms: Arms | None) -> FloatArray
     """
     if propensity is None:
         return None
-    p = np.asarray(propensity, dtype=np.float64)
-    n_arms = 0 if arms is None else arms.n_arms
-    shape = (n,) if n_arms in (0, 2) and p.ndim == 1 else (n, n_arms)
-    if p.shape != shape or not np.all(np.isfinite(p)):
-        raise ValueError(
-            f"propensity must hold finite numbers of shape {shape}, got {p.shape}."
-        )
     if arms is None:
+        p: FloatArray = np.asarray(propensity, dtype=np.float64)
+        if p.shape != (n,) or not np.all(np.isfinite(p)):
+            raise ValueError(
+                "propensity, the mean of a dose, must hold finite numbers of shape "
+                f"({n},), got shape {p.shape}."
+            )
         return p
-    if p.ndim == 1:
-        full = np.empty((n, 2))
-        full[:, 1 - arms.control], full[:, arms.control] = p, 1 - p
-        p = full
-    if np.any(p <= 0) or np.any(p >= 1) or not np.allclose(p.sum(axis=1), 1):
+    p = check_propensity(propensity, np.arange(n), arms.control, arms.n_arms)
+    if np.any(p <= 0) or np.any(p >= 1):
         raise ValueError(
-            "propensity must lie strictly between 0 and 1, and sum to one over the "
-            "arms: rows that are sure to be in an arm tell nothing of the other."
+            "propensity must lie strictly between 0 and 1: rows that are sure to be in "
+            "an arm tell nothing of the other."
         )
     return p
 

@@ -55,6 +55,11 @@ class Nuisances:
         return self.propensity / (self.propensity + self.complement)
 
     @property
+    def residual(self) -> FloatArray:
+        """A - pi; zero in arms beyond the pair."""
+        return np.nan_to_num(self.a - self.pair_propensity)
+
+    @property
     def treated(self) -> FloatArray:
         return (self.a == 1).astype(np.float64)
 
@@ -83,7 +88,7 @@ def regression_adjusted(v: Nuisances) -> FloatArray:
 
 def residual_ratio(v: Nuisances) -> FloatArray:
     """Return (Y - eta) / (A - pi); zero where A = pi, whose weight is zero."""
-    rest = v.a - v.pair_propensity
+    rest = v.residual
     return np.divide(v.y - v.mean, rest, out=np.zeros_like(rest), where=rest != 0)
 
 
@@ -120,7 +125,7 @@ def pair_overlap(v: Nuisances) -> FloatArray:
 
 def residual_square(v: Nuisances) -> FloatArray:
     """Return (A - pi)^2, which makes the regression of "u" the R-learner."""
-    return (v.a - v.pair_propensity) ** 2
+    return v.residual**2
 
 
 def covariates_only(v: Nuisances) -> FloatArray:
@@ -143,41 +148,42 @@ Column = Callable[[Nuisances], FloatArray]
 class PseudoOutcome:
     """A pseudo-outcome, the nuisances it needs, and the weights it may go with.
 
-    ``pairs`` marks those that only rows of the two arms have.
+    ``needs`` is the outcome nuisance, ``"means"`` by arm or the overall ``"mean"``;
+    ``pairs`` marks those that only rows of the two arms have, ``dose`` those that a
+    continuous treatment has.
     """
 
     function: Column
-    needs: frozenset[str]
+    needs: str | None
     weights: dict[str, Column]
     pairs: bool = False
     dose: bool = False
 
 
-MEANS, PROPENSITY, MEAN = "means", "propensity", "mean"
 PSEUDO_OUTCOMES = {
-    "plugin": PseudoOutcome(plugin, frozenset({MEANS}), {"uniform": uniform}),
+    "plugin": PseudoOutcome(plugin, "means", {"uniform": uniform}),
     "ipw": PseudoOutcome(
-        inverse_probability, frozenset({PROPENSITY}), {"uniform": uniform}
+        inverse_probability, None, {"uniform": uniform}
     ),
     "ra": PseudoOutcome(
-        regression_adjusted, frozenset({MEANS}), {"uniform": uniform}, pairs=True
+        regression_adjusted, "means", {"uniform": uniform}, pairs=True
     ),
     "x": PseudoOutcome(
-        regression_adjusted, frozenset({MEANS, PROPENSITY}), {"uniform": uniform},
+        regression_adjusted, "means", {"uniform": uniform},
         pairs=True,
     ),
     "u": PseudoOutcome(
-        residual_ratio, frozenset({MEAN, PROPENSITY}),
+        residual_ratio, "mean",
         {"uniform": uniform, "ivw": residual_square, "r": residual_square,
          "x_only": covariates_only},
         pairs=True, dose=True,
     ),
     "dr": PseudoOutcome(
-        doubly_robust, frozenset({MEANS, PROPENSITY}),
+        doubly_robust, "means",
         {"uniform": uniform, "ivw": overlap, "het": heteroscedastic},
     ),
     "cov": PseudoOutcome(
-        covariance_ratio, frozenset({MEAN, PROPENSITY}),
+        covariance_ratio, "mean",
         {"uniform": uniform, "ivw": pair_overlap}, pairs=True,
     ),
 }  # fmt: skip

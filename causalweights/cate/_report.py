@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from causalweights._typing import FloatArray
 from causalweights.cate._first_stage import FirstStage
 from causalweights.cate._second_stage import SecondStage
 
@@ -33,23 +32,12 @@ def store_stages(estimator: Any, first: FirstStage, second: SecondStage) -> None
     models = [row[0] if len(row) == 1 else row for row in second.models]
     estimator.cate_models_ = models
     estimator.nuisances_ = {
-        kind: np.mean([unit_means(first, rep, kind) for rep in range(len(plans))], 0)
+        kind: np.mean([first.by_unit(rep, kind) for rep in range(len(plans))], 0)
         for kind in ("propensity", "means", "mean")
         if getattr(first.crosses[0], kind) is not None
     }
     estimator.n_clipped_ = first.n_clipped()
     estimator.n_dropped_ = sum(one.n_dropped for row in second.targets for one in row)
-
-
-def unit_means(first: FirstStage, rep: int, kind: str) -> FloatArray:
-    """Return each unit's average over its stacked rows, propensities clipped."""
-    cross = first.crosses[rep]
-    values, units = getattr(cross, kind), cross.plan.units
-    if kind == "propensity":
-        values = first.clipped(values)
-    out = np.zeros((len(first.data.y), *values.shape[1:]))
-    np.add.at(out, units, values)
-    return out / (len(units) / len(out))
 
 
 def _unstacked(values: Any) -> np.ndarray:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import column_or_1d
 
+from causalweights._doses import check_doses
 from causalweights._typing import FloatArray
 from causalweights._validation import (
     Arms,
@@ -37,7 +37,7 @@ def checked_rows(
     if estimator.treatment_type == "discrete":
         arms = check_treatment(treatment, n, control=estimator.control)
     else:
-        a = check_doses(treatment, n)
+        a = one_dose(treatment, n)
     weight = None if sample_weight is None else check_sample_weight(sample_weight, n)
     groups = check_groups(groups, n)
     rows = np.ones(n, dtype=bool) if weight is None else weight > 0
@@ -56,23 +56,11 @@ def checked_rows(
     return data, rows, arms, None if groups is None else groups[kept]
 
 
-def check_doses(treatment: Any, n: int) -> FloatArray:
-    """Return a continuous treatment, finite and not constant."""
-    if treatment is None:
-        raise ValueError("treatment is missing: pass one dose a row.")
-    try:
-        a = column_or_1d(treatment).astype(np.float64)
-    except (TypeError, ValueError):
+def one_dose(treatment: Any, n: int) -> FloatArray:
+    """Return a continuous treatment of one column as a vector."""
+    doses = check_doses(treatment, n)
+    if doses.shape[1] > 1:
         raise ValueError(
-            "treatment must be numeric with treatment_type='continuous'; for arms use "
-            "'discrete'."
-        ) from None
-    if len(a) != n:
-        raise ValueError(
-            f"treatment has {len(a)} rows, X has {n}: pass one dose a row of X."
+            f"treatment has {doses.shape[1]} columns: the effect is of one dose."
         )
-    if not np.all(np.isfinite(a)):
-        raise ValueError("treatment contains NaN or infinity: remove those rows.")
-    if np.ptp(a) == 0:
-        raise ValueError("treatment is constant: there is nothing to compare.")
-    return a
+    return doses[:, 0]

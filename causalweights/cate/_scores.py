@@ -70,7 +70,7 @@ def r_loss(
     v = pair_contrast(y, treatment, propensity, mean, complement)
     g = check_vector("effects", effects, len(v.y))
     weight = check_sample_weight(sample_weight, len(v.y)) * np.isfinite(v.a)
-    rest = np.nan_to_num(v.a - v.pair_propensity)
+    rest = v.residual
     return float(np.average((v.y - v.mean - rest * g) ** 2, weights=weight))
 
 
@@ -104,7 +104,7 @@ def r_score(
     1.0
     """
     v = pair_contrast(y, treatment, propensity, mean, complement)
-    rest = np.nan_to_num(v.a - v.pair_propensity)
+    rest = v.residual
     weight = check_sample_weight(sample_weight, len(v.y)) * rest
     best = np.full(len(v.y), weight @ (v.y - v.mean) / (weight @ rest))
     loss, worst = (

@@ -10,7 +10,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
 from causalweights._typing import FloatArray, IntArray
-from causalweights.cate._crossfit import CrossFit
+from causalweights.cate._crossfit import CrossFit, average_prediction
 from causalweights.cate._final import ArmBlend, Targets, fit_final, make_targets
 from causalweights.cate._first_stage import FirstStage
 from causalweights.crossfit import mean_prediction
@@ -154,6 +154,6 @@ class Share:
         self._models, self._arms, self._clip = cross.models["propensity"], arms, clip
 
     def __call__(self, X: Any) -> FloatArray:
-        p = np.mean([model.predict(X) for model in self._models], axis=0)
+        p = average_prediction(self._models, X)
         treated, control = np.clip(p[:, self._arms].T, self._clip, 1 - self._clip)
         return treated / (treated + control)

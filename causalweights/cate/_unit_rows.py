@@ -8,7 +8,6 @@ import numpy as np
 
 from causalweights._typing import FloatArray
 from causalweights.cate._first_stage import FirstStage
-from causalweights.cate._report import unit_means
 
 
 def unit_rows(first: FirstStage, rep: int, k: int, effects: Any) -> dict[str, Any]:
@@ -26,9 +25,9 @@ def unit_rows(first: FirstStage, rep: int, k: int, effects: Any) -> dict[str, An
     cross, y = first.crosses[rep], first.data.y
     found: dict[str, Any] = {"y": y, "groups": first.groups}
     found["frequency" if first.frequency else "sample_weight"] = first.data.weight
-    p = unit_means(first, rep, "propensity")
+    p = first.by_unit(rep, "propensity")
     if cross.mean is not None:
-        found["mean"] = unit_means(first, rep, "mean")
+        found["mean"] = first.by_unit(rep, "mean")
     if first.arms is None:
         return found | {"treatment": first.data.a, "propensity": p}
     control, code = first.arms.control, first.data.a
@@ -37,7 +36,7 @@ def unit_rows(first: FirstStage, rep: int, k: int, effects: Any) -> dict[str, An
     )
     found["propensity"], found["complement"] = p[:, k], p[:, control]
     if cross.means is not None:
-        means = unit_means(first, rep, "means")
+        means = first.by_unit(rep, "means")
         return found | {"mean_0": means[:, control], "mean_1": means[:, k]}
     tau: FloatArray = effects()
     mean = found["mean"]

@@ -11,10 +11,15 @@ from causalweights.crossfit._folds import (
 from causalweights.crossfit._nuisance import (
     check_binary,
     check_learner,
+    check_training,
     mean_prediction,
     outcome_predictions,
 )
-from causalweights.crossfit._propensity import propensity_predictions
+from causalweights.crossfit._propensity import (
+    check_probabilities,
+    check_propensity,
+    propensity_predictions,
+)
 from causalweights.crossfit._seeds import seeded_clone
 
 __all__ = [
@@ -22,7 +27,10 @@ __all__ = [
     "check_arms",
     "check_binary",
     "check_learner",
+    "check_probabilities",
+    "check_propensity",
     "check_takes_weights",
+    "check_training",
     "fit_with_weights",
     "kept_splits",
     "make_folds",

@@ -86,7 +86,7 @@ def outcome_predictions(
         train = train[usable[train]]
         tasks += [(j, train[codes[train] == k], test) for j, k in enumerate(columns)]
     for j, train, _ in tasks:
-        _check_training(train, columns[j], y, is_classifier(model))
+        check_training(train, columns[j], y, is_classifier(model))
     parts = Parallel(n_jobs=n_jobs)(
         delayed(_fit_predict)(model, X, y, sample_weight, train, test)
         for _, train, test in tasks
@@ -132,7 +132,8 @@ def check_binary(model: Any, y: np.ndarray) -> None:
         )
 
 
-def _check_training(train: IntArray, arm: int, y: np.ndarray, classifier: bool) -> None:
+def check_training(train: IntArray, arm: int, y: np.ndarray, classifier: bool) -> None:
+    """Refuse an arm's training rows that are none, or tell a classifier nothing."""
     if len(train) == 0:
         raise ValueError(
             f"a fold has no training row of positive weight in treatment arm {arm}: "

@@ -69,11 +69,7 @@ def propensity_predictions(
     """
     codes = np.asarray(codes)
     usable = check_learner(model, "propensity_model", len(codes), sample_weight)
-    if not hasattr(model, "predict_proba"):
-        raise ValueError(
-            f"propensity_model={type(model).__name__} has no predict_proba: use a "
-            "classifier with probabilities, such as LogisticRegression."
-        )
+    check_probabilities(model)
     tasks = [(train[usable[train]], test) for train, test in folds]
     for train, _ in tasks:
         missing = np.flatnonzero(np.bincount(codes[train], minlength=n_arms) == 0)
@@ -94,6 +90,43 @@ def propensity_predictions(
             f"propensity_model={type(model).__name__} predicted NaN or infinity."
         )
     return out
+
+
+def check_probabilities(model: Any) -> None:
+    """Refuse a propensity model without ``predict_proba``."""
+    if not hasattr(model, "predict_proba"):
+        raise ValueError(
+            f"propensity_model={type(model).__name__} has no predict_proba: use a "
+            "classifier with probabilities, such as LogisticRegression."
+        )
+
+
+def check_propensity(
+    propensity: Any, rows: np.ndarray, control: int, n_arms: int
+) -> FloatArray:
+    """Return given probabilities as (n, K) for the kept rows, or raise."""
+    given = np.asarray(propensity, dtype=np.float64)
+    n = len(rows)
+    if given.shape == (n, 1):
+        given = given[:, 0]
+    if given.ndim == 1 and n_arms == 2 and len(given) == n:
+        pair = np.empty((n, 2))
+        pair[:, control], pair[:, 1 - control] = 1 - given, given
+        given = pair
+    if given.shape != (n, n_arms):
+        raise ValueError(
+            f"propensity has shape {given.shape}: pass ({n}, {n_arms}), the columns in "
+            "the order of treatments_"
+            + (", or the probability of the non-control arm." if n_arms == 2 else ".")
+        )
+    given = given[rows]
+    if not np.all(np.isfinite(given)):
+        raise ValueError("propensity contains NaN or infinity.")
+    if np.any((given < 0) | (given > 1)):
+        raise ValueError("propensity must lie in [0, 1].")
+    if np.any(np.abs(given.sum(axis=1) - 1) > 1e-6):
+        raise ValueError("propensity: the probabilities of a row must sum to one.")
+    return given
 
 
 def _fit_predict(

@@ -12,7 +12,7 @@ from causalweights._typing import FloatArray
 from causalweights.inference._result import EffectResult
 from causalweights.inference._sample import Estimate, Sample
 
-_TITLES = {
+TITLES = {
     "ate": "Average treatment effect",
     "att": "Average treatment effect on the treated",
     "atc": "Average treatment effect on the controls",
@@ -73,7 +73,7 @@ class EffectMixin:
             estimand=estimand,
             n_samples=round(copies.sum()),
             details=details,
-            title=_TITLES[estimand],
+            title=TITLES[estimand],
             sensitivity=found.sensitivity,
             draws=found.draws,
         )

@@ -18,9 +18,9 @@ from causalweights.inference._arm_means import contribution_covariance
 CovType = Literal["HC0", "HC1", "HC2", "HC3"]
 
 # Power of 1 - leverage that divides a row's contribution.
-_POWERS = {"HC0": 0.0, "HC1": 0.0, "HC2": 0.5, "HC3": 1.0}
+HC_POWERS = {"HC0": 0.0, "HC1": 0.0, "HC2": 0.5, "HC3": 1.0}
 # A row that decides its own fit has 1 - leverage = 0 up to rounding.
-_SMALLEST_SLACK = 1e-10
+SMALLEST_SLACK = 1e-10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,10 +120,10 @@ def robust_regression(
     D, y, w, m, labels = _checked(design, response, weight, groups, frequency)
     if cov_type is None:
         cov_type = "HC3" if groups is None else "HC0"
-    elif cov_type not in _POWERS:
+    elif cov_type not in HC_POWERS:
         raise ValueError(
             f"cov_type={cov_type!r} is unknown: choose one of "
-            f"{', '.join(map(repr, _POWERS))}."
+            f"{', '.join(map(repr, HC_POWERS))}."
         )
     elif groups is not None:
         raise ValueError(
@@ -157,8 +157,8 @@ def robust_regression(
 
 def _slack(leverages: FloatArray, rows: np.ndarray, cov_type: str) -> FloatArray:
     """Return the powers of 1 - leverage for the rows of positive weight."""
-    slack, power = 1.0 - leverages[rows], _POWERS[cov_type]
-    if power and np.any(slack < _SMALLEST_SLACK):
+    slack, power = 1.0 - leverages[rows], HC_POWERS[cov_type]
+    if power and np.any(slack < SMALLEST_SLACK):
         row = int(np.flatnonzero(rows)[np.argmin(slack)])
         raise ValueError(
             f"row {row} alone decides a coefficient (leverage one), so that "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,8 +19,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
-from threadpoolctl import ThreadpoolController
 
+from causalweights._blas import single_openmp_thread
 from causalweights._typing import FloatArray, IntArray
 from causalweights.crossfit import Fold, check_learner, fit_with_weights
 from causalweights.learners._kernel_ridge import WeightedKernelRidge
@@ -69,14 +68,9 @@ def default_classifiers(missing: bool) -> list[Member]:
     return [constant, ("logistic", logistic), *trees]
 
 
-@cache
-def _openmp() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="openmp")
-
-
 def few_threads(n: int) -> Any:
     """Return a context that holds OpenMP to one thread where there are few rows."""
-    return _openmp().limit(limits=1) if n <= _SERIAL_ROWS else nullcontext()
+    return single_openmp_thread if n <= _SERIAL_ROWS else nullcontext()
 
 
 def check_members(members: Any, method: str, weight: Any) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from causalweights._typing import FloatArray
+from causalweights.inference._robust_regression import HC_POWERS, SMALLEST_SLACK
 
-COV_TYPES: tuple[str, ...] = ("HC0", "HC1", "HC2", "HC3")
-# Power of 1 - leverage that divides the residual.
-_POWERS = {"HC0": 0.0, "HC1": 0.0, "HC2": 0.5, "HC3": 1.0}
-# A row that decides its own fit has 1 - leverage = 0 up to rounding.
-_SMALLEST_SLACK = 1e-10
+COV_TYPES: tuple[str, ...] = tuple(HC_POWERS)
 
 
 def noise_residuals(
@@ -38,9 +35,9 @@ def noise_residuals(
     n_coefs : int
     cov_type : {"HC0", "HC1", "HC2", "HC3"}, default="HC3"
     """
-    n, power = len(residual), _POWERS[cov_type]
+    n, power = len(residual), HC_POWERS[cov_type]
     slack = 1.0 - leverage
-    decided = slack < _SMALLEST_SLACK
+    decided = slack < SMALLEST_SLACK
     if np.all(decided):
         return np.full(n, np.nan)
     out = residual / np.where(decided, 1.0, slack) ** power
