@@ -11,9 +11,8 @@ from causalweights._categories import Categories
 from causalweights._typing import FloatArray
 from causalweights.cate._contrast import (
     InfluenceResult,
-    arm_contrast,
     check_rows,
-    pair_contrast,
+    contrast_of,
 )
 from causalweights.cate._pseudo_outcomes import doubly_robust
 from causalweights.inference import robust_regression
@@ -48,25 +47,22 @@ def linear_predictor(rows: dict[str, Any], V: Any, target: str) -> InfluenceResu
     parts = {k: v for k, v in rows.items() if k not in counts}
     checked = check_rows(len(rows["y"]), **counts)
     design, names = design_of(V, len(rows["y"]))
-    if target == "population":
-        if "mean_0" not in parts:
-            raise ValueError(
-                "target='population' needs outcome means by arm, which doses have not: "
-                "use target='overlap'."
-            )
-        response = doubly_robust(arm_contrast(**parts))
+    overlap = target == "overlap"
+    if not overlap and "mean_0" not in parts:
+        raise ValueError(
+            "target='population' needs outcome means by arm, which doses have not: use "
+            "target='overlap'."
+        )
+    v = contrast_of(**parts, residual=overlap)
+    if overlap:
+        design, response = v.residual[:, None] * design, v.y - v.mean
     else:
-        if "mean_0" in parts:
-            v = arm_contrast(**parts)
-        else:
-            v = pair_contrast(**parts)
-        rest = np.nan_to_num(v.a - v.pair_propensity)
-        design, response = rest[:, None] * design, v.y - v.mean
-    fit = robust_regression(design, response, checked.weight, **{
-        k: counts[k] for k in ("groups", "frequency")
-    })  # fmt: skip
-    phi = fit.influence / checked.n_samples
+        response = doubly_robust(v)
+    fit = robust_regression(
+        design, response, checked.weight, groups=counts["groups"],
+        frequency=counts["frequency"],
+    )  # fmt: skip
     return checked.result(
-        fit.coefficients, phi * checked.copies[:, None], names, estimand="blp",
+        fit.coefficients, fit.influence, names, estimand="blp",
         title=f"Best linear predictor of the effect, {target}", cov=fit.cov,
     )  # fmt: skip

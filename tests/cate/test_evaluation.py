@@ -66,6 +66,9 @@ def test_best_linear_predictor_is_robust_least_squares(sample, model):
     assert np.allclose(found.effect, ols.params, atol=1e-10)
     assert np.allclose(found.se, ols.bse, atol=1e-10)
     assert found.names == ["const", "x0", "x1"]
+    scores = ols.resid[:, None] * sm.add_constant(X)
+    influence = scores @ np.linalg.inv(sm.add_constant(X).T @ sm.add_constant(X)) * 500
+    assert np.allclose(found.influence, influence, atol=1e-8)
     overlap = model.best_linear_predictor(target="overlap")
     m, p = model.nuisances_["means"], model.nuisances_["propensity"][:, 1]
     eta = p * m[:, 1] + (1 - p) * m[:, 0]
