@@ -101,12 +101,16 @@ def _fit_search(search: Any, X: Any, y: Any, sample_weight: Any) -> Any:
         if isinstance(scoring, str):
             search.scoring = get_scorer(scoring).set_score_request(sample_weight=True)
         elif scoring is None:
-            last = search.estimator
-            while isinstance(last, Pipeline):
-                last = last.steps[-1][1]
-            if hasattr(last, "set_score_request"):
-                last.set_score_request(sample_weight=True)
+            _request_in_score(search.estimator)
         return search.fit(X, y, sample_weight=sample_weight)
+
+
+def _request_in_score(estimator: Any) -> None:
+    """Let an estimator's own score take weights, a Pipeline's and its last step's."""
+    if hasattr(estimator, "set_score_request"):
+        estimator.set_score_request(sample_weight=True)
+    if isinstance(estimator, Pipeline):
+        _request_in_score(estimator.steps[-1][1])
 
 
 def _earlier_step_asks(estimator: Any) -> bool:
