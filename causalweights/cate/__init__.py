@@ -11,6 +11,7 @@ from causalweights.cate._groups import clan, gates
 from causalweights.cate._presets import DRLearner, RLearner
 from causalweights.cate._ranking import qini_score, rate_score, targeting_curve
 from causalweights.cate._regressor import PseudoOutcomeRegressor
+from causalweights.cate._scorers import effect_scorer
 from causalweights.cate._scores import (
     dr_loss,
     dr_score,
@@ -31,6 +32,7 @@ __all__ = [
     "clan",
     "dr_loss",
     "dr_score",
+    "effect_scorer",
     "gates",
     "median_result",
     "policy_value",

@@ -15,6 +15,7 @@ from causalweights.cate._contrast import (
     contrast_of,
     scored_rows,
 )
+from causalweights.cate._folds import centered_within, ranks_within
 from causalweights.cate._groups import group_means, quantile_groups
 from causalweights.cate._pseudo_outcomes import doubly_robust
 from causalweights.inference import robust_regression
@@ -34,6 +35,7 @@ def calibration_test(
     mean: Any = None,
     complement: Any = None,
     form: Literal["r", "dr"] = "r",
+    folds: Any = None,
     sample_weight: Any = None,
     groups: Any = None,
     frequency: Any = None,
@@ -53,6 +55,8 @@ def calibration_test(
         :math:`(A - \pi) (g - \bar g)`: both coefficients are 1 for perfect predictions.
         ``"dr"`` regresses the doubly robust pseudo-outcome on 1 and
         :math:`g - \bar g`: the average effect and again 1.
+    folds : array-like of shape (n,) or None, default=None
+        Which of several models an effect comes from: effects are centered within each.
     sample_weight, groups, frequency
         As in `average_effect`.
 
@@ -71,7 +75,8 @@ def calibration_test(
     Notes
     -----
     The R form describes the overlap population, the DR form all rows. The normal law
-    gives p-values. O(n).
+    gives p-values: of effects learned on other data, or on earlier folds only (see
+    `gates`). O(n).
 
     References
     ----------
@@ -105,6 +110,7 @@ def calibration_test(
     rows = check_rows(n, sample_weight, groups, frequency)
     g = check_vector("effects", effects, n)
     pair = np.isfinite(v.a) if form == "r" else np.ones(n, dtype=bool)
+    g = centered_within(g, folds, rows.mass * pair)
     center = np.average(g[pair], weights=rows.mass[pair])
     if form == "r":
         rest = v.residual[pair]
@@ -173,6 +179,7 @@ def calibration_curve(
     mean_1: Any,
     complement: Any = None,
     n_groups: int = 10,
+    folds: Any = None,
     sample_weight: Any = None,
     groups: Any = None,
     frequency: Any = None,
@@ -185,8 +192,8 @@ def calibration_curve(
         As in `rate_score`.
     n_groups : int, default=10
         Groups of equal share by ``effects``; ties stay together.
-    sample_weight, groups, frequency
-        As in `average_effect`.
+    folds, sample_weight, groups, frequency
+        As in `gates`.
 
     Returns
     -------
@@ -210,7 +217,8 @@ def calibration_curve(
         y, effects, treatment, propensity, mean_0, mean_1, complement,
         sample_weight, groups, frequency,
     )  # fmt: skip
-    group = quantile_groups(g, n_groups, rows.weight * rows.copies)
+    weight = rows.weight * rows.copies
+    group = quantile_groups(ranks_within(g, folds, weight), n_groups, weight)
     estimated, phi = group_means(f, group, rows.mass)
     predicted, _ = group_means(g, group, rows.mass)
     share = np.asarray(np.bincount(group, weights=rows.mass), dtype=np.float64)

@@ -8,34 +8,37 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from causalweights._typing import FloatArray
-from causalweights._validation import (
-    check_outcome,
-    check_same_rows,
-    check_sample_weight,
-)
 from causalweights.cate._average import average_effect, median_result
 from causalweights.cate._calibration import calibration_test
 from causalweights.cate._contrast import InfluenceResult
 from causalweights.cate._first_stage import FirstStage
 from causalweights.cate._groups import gates
-from causalweights.cate._held_out import held_out_stage
+from causalweights.cate._held_out import held_out_rows
 from causalweights.cate._intervals import effect_bands
 from causalweights.cate._linear_predictor import linear_predictor
 from causalweights.cate._options import final_learner, select_modifiers
 from causalweights.cate._ranking import qini_score, rate_score, targeting_curve
 from causalweights.cate._scores import dr_score, r_score
-from causalweights.cate._second_stage import SecondStage, out_of_fold_effects
+from causalweights.cate._second_stage import (
+    AGGREGATES,
+    SecondStage,
+    held_out_effects,
+)
 from causalweights.cate._unit_rows import unit_rows
 
 
-def _arms_only(rows: dict[str, Any]) -> dict[str, Any]:
+def arms_only(rows: dict[str, Any]) -> dict[str, Any]:
     """Return what functions of two arms take; refuse doses."""
     if "mean_0" not in rows:
-        raise ValueError("this is for arms, not for treatment_type='continuous'.")
-    return _without(rows, "mean")
+        raise ValueError(
+            "this is for arms, of which it takes the outcome means, not for doses "
+            "(treatment_type='continuous'): use the R-loss or calibration_test."
+        )
+    return without(rows, "mean")
 
 
-def _without(rows: dict[str, Any], *names: str) -> dict[str, Any]:
+def without(rows: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return keyword arguments but some."""
     return {name: value for name, value in rows.items() if name not in names}
 
 
@@ -48,21 +51,42 @@ class Evaluation:
     predict: Any
     _new_covariates: Any
     target: str
+    aggregate: str
 
     @property
     def oof_effect_(self) -> FloatArray:
         """Effects of the fitted rows by models that did not learn from them.
 
-        Computed at the first use, (n,) or (n, K-1) for the rows of positive weight.
+        Computed at the first use, (n,) or (n, K-1) for the rows of positive weight;
+        over repetitions as in predictions. For pictures and choosing models; for tests
+        and standard errors see ``sequential_effect_``.
         """
+        found = AGGREGATES[self.aggregate](self._held_out(sequential=False))
+        return found[:, 0] if found.shape[1] == 1 else found
+
+    @property
+    def sequential_effect_(self) -> FloatArray:
+        """Effects of the fitted rows by models of the earlier folds; NaN in the first.
+
+        What `group_effects` and the tests rank by, (n,) or (n_rep, n), with K-1 columns
+        for K > 2 arms. Of effects from all other folds, a row's outcome is in those of
+        other rows, and theirs in its own: tests then reject too often.
+        """
+        found = self._held_out(sequential=True)
+        found = found[:, :, 0] if found.shape[2] == 1 else found
+        return found[0] if len(found) == 1 else found
+
+    def _held_out(self, *, sequential: bool) -> FloatArray:
+        """Return and keep effects by models that left out the row, (n_rep, n, K-1)."""
         check_is_fitted(self)
-        if not hasattr(self, "_oof_effect"):
+        kept = self._second.held_out
+        if sequential not in kept:
             modifiers = select_modifiers(self.modifiers, self._first.data.X)
-            found = out_of_fold_effects(
-                self, final_learner(self), self._first, self._second, modifiers
-            )
-            self._oof_effect = found[:, 0] if found.shape[1] == 1 else found
-        return self._oof_effect
+            kept[sequential] = held_out_effects(
+                self, final_learner(self), self._first, self._second, modifiers,
+                sequential=sequential,
+            )  # fmt: skip
+        return kept[sequential]
 
     def predict_interval(
         self,
@@ -128,7 +152,7 @@ class Evaluation:
             overlap = self.target == "overlap" or self._first.arms is None
             estimand = "ato" if overlap else "ate"
         return self._over_repetitions(
-            arm, lambda rows, _: average_effect(**rows, estimand=estimand)
+            arm, lambda rows: average_effect(**rows, estimand=estimand)
         )
 
     def best_linear_predictor(
@@ -156,63 +180,79 @@ class Evaluation:
             raise ValueError(f"target={target!r}: choose 'population' or 'overlap'.")
         given = select_modifiers(self.modifiers, self._first.data.X) if V is None else V
         return self._over_repetitions(
-            arm, lambda rows, _: linear_predictor(rows, given, target)
+            arm, lambda rows: linear_predictor(rows, given, target)
         )
 
     def group_effects(self, n_groups: int = 5, *, arm: Any = None) -> InfluenceResult:
-        """Return average effects of groups by ``oof_effect_`` (GATES): see `gates`."""
-        return self._over_repetitions(
-            arm,
-            lambda rows, g: gates(effects=g(), n_groups=n_groups, **_arms_only(rows)),
+        """Return average effects of groups by predicted effect (GATES): see `gates`.
+
+        Like the tests and scores below it learns sequentially: a fold's rows are ranked
+        by second-stage models of the earlier folds, the first fold's not at all. So no
+        row's outcome is in a ranking that is tested on an earlier row, and standard
+        errors are right with no heterogeneity as well (Wager, 2024).
+        """
+        return self._validated(
+            arm, lambda rows: gates(n_groups=n_groups, **arms_only(rows))
         )
 
     def calibration_test(
         self, form: Literal["r", "dr"] = "r", *, arm: Any = None
     ) -> InfluenceResult:
         """Test calibration and heterogeneity: see `calibration_test`."""
-        return self._over_repetitions(
-            arm, lambda rows, g: calibration_test(effects=g(), form=form, **rows)
-        )
+        return self._validated(arm, lambda rows: calibration_test(form=form, **rows))
 
     def rank_score(
         self, metric: Literal["autoc", "qini"] = "autoc", *, arm: Any = None
     ) -> InfluenceResult:
-        """Return the area under the targeting curve of ``oof_effect_``.
-
-        See `rate_score` and `qini_score`.
-        """
+        """Return the area under the targeting curve: see `rate_score`, `qini_score`."""
         scores = {"autoc": rate_score, "qini": qini_score}
         if metric not in scores:
             raise ValueError(f"metric={metric!r}: choose 'autoc' or 'qini'.")
-        return self._over_repetitions(
-            arm, lambda rows, g: scores[metric](effects=g(), **_arms_only(rows))
-        )
+        return self._validated(arm, lambda rows: scores[metric](**arms_only(rows)))
 
-    def targeting_curve(self, shares: Any = None, *, arm: Any = None) -> Any:
+    def targeting_curve(
+        self, shares: Any = None, *, arm: Any = None
+    ) -> InfluenceResult:
         """Return what treating the best first would gain: see `targeting_curve`."""
-        return self._over_repetitions(
-            arm,
-            lambda rows, g: targeting_curve(
-                effects=g(), shares=shares, **_arms_only(rows)
-            ),
+        return self._validated(
+            arm, lambda rows: targeting_curve(shares=shares, **arms_only(rows))
         )
 
     def _over_repetitions(self, arm: Any, evaluate: Any) -> InfluenceResult:
-        """Return the median over repetitions of ``evaluate(rows, effects)``.
-
-        ``effects()`` are out of fold, which costs as many second stages as folds.
-        """
+        """Return the median over repetitions of ``evaluate(rows)``."""
         check_is_fitted(self)
-        first, c = self._first, self._contrast(arm)
+        c = self._contrast(arm)
 
         def effects() -> FloatArray:
-            n = len(first.data.y)
-            return np.asarray(self.oof_effect_).reshape(n, -1)[:, c]
+            return np.asarray(self.oof_effect_).reshape(len(self._first.data.y), -1)[
+                :, c
+            ]
 
-        results = [
-            evaluate(unit_rows(first, rep, first.contrasts[c], effects), effects)
-            for rep in range(len(first.crosses))
-        ]
+        return self._median(
+            lambda rep: evaluate(
+                unit_rows(self._first, rep, self._first.contrasts[c], effects)
+            )
+        )
+
+    def _validated(self, arm: Any, evaluate: Any) -> InfluenceResult:
+        """Return the median of ``evaluate(rows)``, effects by earlier folds' models."""
+        check_is_fitted(self)
+        first, c = self._first, self._contrast(arm)
+        effects = np.nan_to_num(self._held_out(sequential=True)[:, :, c])
+
+        def once(rep: int) -> InfluenceResult:
+            fold, g = first.crosses[rep].plan.fold, effects[rep]
+            rows = unit_rows(first, rep, first.contrasts[c], lambda: g)
+            counts = "frequency" if first.frequency else "sample_weight"
+            weight = 1.0 if rows[counts] is None else rows[counts]
+            return evaluate(
+                rows | {counts: weight * (fold > 0), "effects": g, "folds": fold}
+            )
+
+        return self._median(once)
+
+    def _median(self, once: Any) -> InfluenceResult:
+        results = [once(rep) for rep in range(len(self._first.crosses))]
         return median_result(results) if len(results) > 1 else results[0]
 
     def _contrast(self, arm: Any) -> int:
@@ -254,23 +294,10 @@ class Evaluation:
         float
             1 - loss / loss of the best constant effect; the mean over contrasts.
         """
-        check_is_fitted(self)
-        check_same_rows(X=X, y=y, treatment=treatment, sample_weight=sample_weight)
-        X = self._new_covariates(X)
-        y = check_outcome(y, X.shape[0])
-        weight = check_sample_weight(sample_weight, len(y))
-        stage = held_out_stage(self, X, y, treatment, propensity)
-        effects = np.asarray(self.predict(X)).reshape(len(y), -1)
         scores = []
-        for g, k in zip(effects.T, stage.contrasts, strict=True):
-            rows = unit_rows(stage, 0, k, lambda g=g: g)
-            del (
-                rows["groups"],
-                rows["frequency" if stage.frequency else "sample_weight"],
-            )
-            rows |= {"effects": g, "sample_weight": weight}
-            if stage.crosses[0].means is None:
-                scores.append(r_score(**_without(rows, "mean_0", "mean_1")))
+        for rows in held_out_rows(self, X, y, treatment, propensity, sample_weight):
+            if "mean" in rows:
+                scores.append(r_score(**without(rows, "mean_0", "mean_1")))
             else:
-                scores.append(dr_score(**_without(rows, "mean"), weights="ivw"))
+                scores.append(dr_score(**rows, weights="ivw"))
         return float(np.mean(scores))

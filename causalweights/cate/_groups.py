@@ -17,6 +17,7 @@ from causalweights.cate._contrast import (
     check_vector,
     scored_rows,
 )
+from causalweights.cate._folds import mid_ranks, ranks_within
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,12 +34,9 @@ def quantile_groups(effects: FloatArray, n_groups: int, weight: FloatArray) -> I
         raise ValueError(
             f"n_groups must be a whole number from 2 on, got {n_groups!r}."
         )
-    _, block = np.unique(effects, return_inverse=True)
-    share = np.bincount(block, weights=weight)
-    upper = np.cumsum(share)
     # Multiplied first: middles of whole-number weights meet cuts exactly.
-    place = (upper - share / 2) * n_groups / upper[-1]
-    group = np.minimum(place.astype(np.intp), n_groups - 1)[block]
+    place = mid_ranks(effects, weight) * n_groups / weight.sum()
+    group = np.minimum(place.astype(np.intp), n_groups - 1)
     if np.any(np.bincount(group, weights=weight, minlength=n_groups) == 0):
         raise ValueError(
             f"effects take too few distinct values for {n_groups} groups: one would be "
@@ -69,6 +67,7 @@ def gates(
     mean_1: Any,
     complement: Any = None,
     n_groups: int = 5,
+    folds: Any = None,
     sample_weight: Any = None,
     groups: Any = None,
     frequency: Any = None,
@@ -84,6 +83,8 @@ def gates(
         As in `dr_loss`: nuisances fitted without the row.
     n_groups : int, default=5
         Groups of equal share by ``effects``; ties stay together.
+    folds : array-like of shape (n,) or None, default=None
+        Which of several models an effect comes from: rows are ranked within each.
     sample_weight, groups, frequency
         As in `average_effect`.
 
@@ -101,13 +102,18 @@ def gates(
     Notes
     -----
     Means of the doubly robust pseudo-outcome in each group, with the variance that
-    takes the groups as given, divisor n. O(n n_groups).
+    takes the groups as given, divisor n: right where effects were learned on other
+    data, or on earlier folds only, as `PseudoOutcomeRegressor.group_effects` does.
+    Effects from all other folds make the folds depend on each other, and the intervals
+    too short (Wager, 2024). O(n n_groups).
 
     References
     ----------
     .. [1] Chernozhukov, Demirer, Duflo & Fernández-Val (2025), Fisher-Schultz lecture:
        Generic machine learning inference on heterogeneous treatment effects,
        Econometrica 93.
+    .. [2] Wager (2024), Sequential validation of treatment heterogeneity,
+       arXiv:2405.05534.
 
     Examples
     --------
@@ -129,7 +135,8 @@ def gates(
         y, effects, treatment, propensity, mean_0, mean_1, complement,
         sample_weight, groups, frequency,
     )  # fmt: skip
-    group = quantile_groups(g, n_groups, rows.weight * rows.copies)
+    weight = rows.weight * rows.copies
+    group = quantile_groups(ranks_within(g, folds, weight), n_groups, weight)
     means, phi = group_means(f, group, rows.mass)
     names = [f"group {k + 1}" for k in range(n_groups)]
     return rows.result(
@@ -146,6 +153,7 @@ def clan(
     effects: Any,
     *,
     n_groups: int = 5,
+    folds: Any = None,
     sample_weight: Any = None,
     groups: Any = None,
     frequency: Any = None,
@@ -160,6 +168,8 @@ def clan(
         Predicted effects by models that did not learn from the row.
     n_groups : int, default=5
         The groups of `gates`.
+    folds : array-like of shape (n,) or None, default=None
+        As in `gates`.
     sample_weight, groups, frequency
         As in `average_effect`.
 
@@ -197,7 +207,8 @@ def clan(
     n = len(values)
     rows = check_rows(n, sample_weight, groups, frequency)
     g = check_vector("effects", effects, n)
-    group = quantile_groups(g, n_groups, rows.weight * rows.copies)
+    weight = rows.weight * rows.copies
+    group = quantile_groups(ranks_within(g, folds, weight), n_groups, weight)
     table = []
     for column in values.T:
         means, phi = group_means(column, group, rows.mass)

@@ -11,6 +11,7 @@ from scipy.special import xlogy
 
 from causalweights._typing import FloatArray
 from causalweights.cate._contrast import InfluenceResult, scored_rows
+from causalweights.cate._folds import ranks_within
 
 Curve = Callable[[FloatArray], FloatArray]
 
@@ -106,6 +107,7 @@ def rate_score(
     mean_0: Any,
     mean_1: Any,
     complement: Any = None,
+    folds: Any = None,
     sample_weight: Any = None,
     groups: Any = None,
     frequency: Any = None,
@@ -127,6 +129,8 @@ def rate_score(
         without these rows.
     treatment, propensity, mean_0, mean_1, complement
         As in `dr_loss`: nuisances fitted without the row.
+    folds : array-like of shape (n,) or None, default=None
+        Which of several models an effect comes from: rows are ranked within each.
     sample_weight, groups, frequency
         As in `average_effect`.
 
@@ -167,6 +171,7 @@ def rate_score(
         y, effects, treatment, propensity, mean_0, mean_1, complement,
         sample_weight, groups, frequency,
     )  # fmt: skip
+    g = ranks_within(g, folds, rows.weight * rows.copies)
     value, phi = ranking_functional(f, g, rows.mass, AUTOC)
     title = "Area under the targeting curve"
     return rows.result(value, phi[:, None], ["score"], estimand="autoc", title=title)
@@ -181,6 +186,7 @@ def qini_score(
     mean_0: Any,
     mean_1: Any,
     complement: Any = None,
+    folds: Any = None,
     sample_weight: Any = None,
     groups: Any = None,
     frequency: Any = None,
@@ -194,8 +200,8 @@ def qini_score(
     ----------
     y, effects, treatment, propensity, mean_0, mean_1, complement
         As in `rate_score`.
-    sample_weight, groups, frequency
-        As in `average_effect`.
+    folds, sample_weight, groups, frequency
+        As in `gates`.
 
     Returns
     -------
@@ -213,6 +219,7 @@ def qini_score(
         y, effects, treatment, propensity, mean_0, mean_1, complement,
         sample_weight, groups, frequency,
     )  # fmt: skip
+    g = ranks_within(g, folds, rows.weight * rows.copies)
     value, phi = ranking_functional(f, g, rows.mass, QINI)
     title = "Qini coefficient"
     return rows.result(value, phi[:, None], ["score"], estimand="qini", title=title)
@@ -228,6 +235,7 @@ def targeting_curve(
     mean_1: Any,
     complement: Any = None,
     shares: Any = None,
+    folds: Any = None,
     sample_weight: Any = None,
     groups: Any = None,
     frequency: Any = None,
@@ -240,8 +248,8 @@ def targeting_curve(
         As in `rate_score`.
     shares : array-like of shape (K,) or None, default=None
         Shares q strictly between 0 and 1; None is 0.05, 0.1, ..., 0.95. TOC(1) is zero.
-    sample_weight, groups, frequency
-        As in `average_effect`.
+    folds, sample_weight, groups, frequency
+        As in `gates`.
 
     Returns
     -------
@@ -272,6 +280,7 @@ def targeting_curve(
         y, effects, treatment, propensity, mean_0, mean_1, complement,
         sample_weight, groups, frequency,
     )  # fmt: skip
+    g = ranks_within(g, folds, rows.weight * rows.copies)
     grid = np.arange(1, 20) / 20 if shares is None else np.ravel(shares)
     if not len(grid) or not np.all((grid > 0) & (grid < 1)):
         raise ValueError("shares must lie strictly between 0 and 1.")

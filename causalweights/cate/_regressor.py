@@ -163,7 +163,9 @@ class PseudoOutcomeRegressor(Evaluation, RegressorMixin, BaseEstimator):
     __metadata_request__fit = {
         "treatment": True, "propensity": True, "sample_weight": True, "groups": True,
     }  # fmt: skip
-    __metadata_request__score = {"treatment": True, "sample_weight": True}
+    __metadata_request__score = {
+        "treatment": True, "propensity": True, "sample_weight": True,
+    }  # fmt: skip
 
     _parameter_constraints: dict = {
         "pseudo_outcome": [StrOptions(set(PSEUDO_OUTCOMES))],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,13 @@ class SecondStage:
     ----------
     targets : list of list of Targets
     models : list of list of fitted learner or ArmBlend
+    held_out : dict
+        What `held_out_effects` returned, by ``sequential``, once it was asked for.
     """
 
     targets: list[list[Targets]]
     models: list[list[Any]]
+    held_out: dict[bool, FloatArray] = field(default_factory=dict)
 
     def predict(self, modifiers: Any, X: Any, aggregate: str) -> FloatArray:
         """Return effects (m, contrasts), aggregated over the repetitions."""
@@ -87,31 +90,39 @@ def fit_second_stage(
     return SecondStage(targets, [[next(found) for _ in row] for row in targets])
 
 
-def out_of_fold_effects(
-    estimator: Any, learner: Any, first: FirstStage, second: SecondStage, modifiers: Any
+def held_out_effects(
+    estimator: Any,
+    learner: Any,
+    first: FirstStage,
+    second: SecondStage,
+    modifiers: Any,
+    *,
+    sequential: bool,
 ) -> FloatArray:
-    """Return each unit's effect by models that did not learn from it.
+    """Return each unit's effect by models that did not learn from it, (n_rep, n, K-1).
 
-    Repetitions are aggregated as in predictions. The pseudo-outcomes of the rows that
-    do train come from nuisance models that have seen the unit, as is usual.
+    Models learn from all other folds; sequentially from the earlier ones alone, and the
+    first fold is NaN. The pseudo-outcomes of the rows that do train come from nuisance
+    models that have seen the unit, as is usual.
     """
     tasks = [
         (rep, c, part)
         for rep, row in enumerate(second.targets)
         for c in range(len(row))
-        for part in range(int(first.crosses[rep].plan.fold.max()) + 1)
+        for part in range(sequential, int(first.crosses[rep].plan.fold.max()) + 1)
     ]
     found = Parallel(n_jobs=estimator.n_jobs)(
         delayed(_fit_part)(
             *_job(estimator, learner, first, modifiers, rep, c, second.targets[rep][c]),
-            first.data.X, first.crosses[rep].plan.fold, part,
+            first.data.X, first.crosses[rep].plan.fold, part, sequential,
         )
         for rep, c, part in tasks
     )  # fmt: skip
-    out = np.empty((len(second.targets), len(first.data.y), len(first.contrasts)))
+    shape = (len(second.targets), len(first.data.y), len(first.contrasts))
+    out = np.full(shape, np.nan)
     for (rep, c, part), effects in zip(tasks, found, strict=True):
         out[rep, first.crosses[rep].plan.fold == part, c] = effects
-    return AGGREGATES[estimator.aggregate](out)
+    return out
 
 
 def _job(
@@ -140,9 +151,10 @@ def _fit(
 
 def _fit_part(
     learner: Any, modifiers: Any, units: IntArray, targets: Targets, groups: Any,
-    seed: int, share: Any, X: Any, fold: IntArray, part: int,
+    seed: int, share: Any, X: Any, fold: IntArray, part: int, sequential: bool,
 ) -> FloatArray:  # fmt: skip
-    rows, own = np.flatnonzero(fold[units] != part), np.flatnonzero(fold == part)
+    train = fold[units] < part if sequential else fold[units] != part
+    rows, own = np.flatnonzero(train), np.flatnonzero(fold == part)
     model = _fit(learner, modifiers, units, targets, groups, seed, share, rows)
     return _predict(model, _safe_indexing(modifiers, own), _safe_indexing(X, own))
 

@@ -13,7 +13,9 @@ from causalweights.cate import (
     calibration_test,
     gates,
     median_result,
+    qini_score,
     rate_score,
+    targeting_curve,
 )
 from causalweights.datasets import make_nie_wager
 from causalweights.inference import compare
@@ -84,22 +86,67 @@ def test_best_linear_predictor_is_robust_least_squares(sample, model):
         model.best_linear_predictor(target="all")
 
 
-def test_methods_are_the_functions(sample, model):
-    _, y, a = sample
-    m, p = model.nuisances_["means"], model.nuisances_["propensity"]
-    rows = {"treatment": a, "propensity": p[:, 1], "mean_0": m[:, 0], "mean_1": m[:, 1]}
-    g = model.oof_effect_
-    assert model.group_effects(4).effect == pytest.approx(
-        gates(y, g, n_groups=4, **rows).effect
-    )
-    assert model.calibration_test().effect == pytest.approx(
-        calibration_test(y, g, **rows).effect
-    )
-    assert model.rank_score().effect == pytest.approx(rate_score(y, g, **rows).effect)
-    assert model.rank_score("qini").effect > 0
-    assert len(model.targeting_curve([0.1, 0.5]).effect) == 2
+def test_groups_and_tests_are_of_later_folds_by_models_of_earlier_ones(sample, model):
+    X, y, a = sample
+    fold, f, w = model.folds_, model.pseudo_outcome_, model.weights_
+    g = np.zeros(len(y))
+    for k in range(1, 5):
+        fit = LinearRegression().fit(X[fold < k], f[fold < k], w[fold < k])
+        g[fold == k] = fit.predict(X[fold == k])
+    later = fold > 0
+    assert np.allclose(model.sequential_effect_[later], g[later], atol=1e-10)
+    assert np.array_equal(np.isnan(model.sequential_effect_), ~later)
+    m, p = model.nuisances_["means"][later], model.nuisances_["propensity"][later]
+    rows = {
+        "treatment": a[later], "propensity": p[:, 1], "mean_0": m[:, 0],
+        "mean_1": m[:, 1], "folds": fold[later],
+    }  # fmt: skip
+    for found, expected in (
+        (model.group_effects(4), gates(y[later], g[later], n_groups=4, **rows)),
+        (model.calibration_test(), calibration_test(y[later], g[later], **rows)),
+        (model.rank_score(), rate_score(y[later], g[later], **rows)),
+        (model.rank_score("qini"), qini_score(y[later], g[later], **rows)),
+        (
+            model.targeting_curve([0.1, 0.5]),
+            targeting_curve(y[later], g[later], shares=[0.1, 0.5], **rows),
+        ),
+    ):
+        assert found.effect == pytest.approx(expected.effect, abs=1e-9)
+        assert found.se == pytest.approx(expected.se, abs=1e-9)
+        assert len(found.influence) == len(y) and not np.any(found.influence[~later])
     with pytest.raises(ValueError, match="choose 'autoc' or 'qini'"):
         model.rank_score("auc")
+
+
+def test_a_second_fit_forgets_the_effects_of_the_first(sample):
+    X, y, a = sample
+    model = PseudoOutcomeRegressor(**LINEAR).fit(X, y, treatment=a)
+    before = model.oof_effect_
+    model.fit(X, -y, treatment=a)
+    assert np.allclose(model.oof_effect_, -before)
+
+
+@pytest.mark.slow
+def test_without_heterogeneity_tests_have_their_level():
+    # Effects from all other folds, not the earlier ones alone, reject 8 to 14 %.
+    statistics = []
+    for rep in range(400):
+        rng = np.random.default_rng([4, rep])
+        X = rng.normal(size=(500, 3))
+        a = rng.integers(0, 2, 500)
+        y = X[:, 0] + a + rng.normal(size=500)
+        model = PseudoOutcomeRegressor(**LINEAR).fit(X, y, treatment=a)
+        found = (
+            model.calibration_test(), model.calibration_test("dr"),
+            model.rank_score(), model.rank_score("qini"), model.group_effects(),
+        )  # fmt: skip
+        statistics.append(
+            [np.atleast_1d(one.effect / one.se)[-1] for one in found[2:]]
+            + [one.statistic[1] for one in found[:2]]
+        )
+    rejected = np.mean(np.array(statistics) > 1.645, axis=0)
+    assert np.all((rejected > 0.015) & (rejected < 0.09)), rejected
+    assert np.all(np.abs(np.std(statistics, axis=0) - 1) < 0.15)
 
 
 def test_without_arm_means_they_follow_from_eta_and_the_effect(sample):
