@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from causalweights.cate import DRLearner, PseudoOutcomeRegressor, RLearner
     from causalweights.diagnostics import balance_table, effective_sample_size
     from causalweights.displays import (
+        CATEDisplay,
         LoveDisplay,
         OverlapDisplay,
         PathDisplay,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CATEDisplay",
     "DRLearner",
     "EffectResult",
     "EntropyBalancer",
@@ -96,6 +98,7 @@ __all__ = [
 
 # The room each re-exported name lives in; every other public name is a room itself.
 _ROOM_OF = {
+    "CATEDisplay": "displays",
     "DRLearner": "cate",
     "EffectResult": "inference",
     "EntropyBalancer": "balancing",

@@ -1,5 +1,6 @@
-"""Pictures of balance, overlap, weights, uniformity (needs matplotlib: ``plot``)."""
+"""Pictures of balance, overlap, weights and effects (needs matplotlib: ``plot``)."""
 
+from causalweights.displays._cate import CATEDisplay
 from causalweights.displays._love import LoveDisplay
 from causalweights.displays._overlap import OverlapDisplay
 from causalweights.displays._path import PathDisplay
@@ -7,6 +8,7 @@ from causalweights.displays._uniformity import UniformityDisplay
 from causalweights.displays._weights import WeightsDisplay
 
 __all__ = [
+    "CATEDisplay",
     "LoveDisplay",
     "OverlapDisplay",
     "PathDisplay",
