@@ -95,17 +95,19 @@ def check_covariates(
             "fit was given a data frame with categories: pass a frame with the same "
             "columns."
         )
+    finite: Any = "allow-nan" if allow_nan else True
     try:
         if categories is None:
             checked = validate_data(
                 estimator, X, dtype=dtype, ensure_min_samples=min_rows, reset=reset,
-                ensure_all_finite="allow-nan" if allow_nan else True,
+                ensure_all_finite=finite,
             )  # fmt: skip
         else:
             validate_data(estimator, X, skip_check_array=True, reset=reset)
             checked = check_array(
-                categories.transform(X), ensure_min_samples=min_rows, input_name="X"
-            )
+                categories.transform(X), ensure_min_samples=min_rows,
+                ensure_all_finite=finite, input_name="X",
+            )  # fmt: skip
     except (TypeError, ValueError) as error:
         advice = covariate_advice(X, categories)
         if getattr(X, "shape", (0,))[0] == 1 < min_rows:

@@ -486,3 +486,15 @@ def test_labels_are_checked(data):
         StackedClassifier().fit(X, y)
     with pytest.raises(ValueError, match="one label a row"):
         StackedClassifier().fit(X, y[:5] > 0)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_missing_numbers_beside_strings_of_a_frame(rng, frame):
+    number, level = rng.normal(size=200), rng.choice(["u", "v", "w"], 200)
+    y = number + (level == "u") + rng.normal(size=200)
+    number[::9] = np.nan
+    rows = frame({"number": number, "level": level})
+    found = StackedRegressor().fit(rows, y).predict(rows)
+    dummies = np.column_stack([number, *(level == k for k in "uvw")])
+    plain = StackedRegressor().fit(dummies, y).predict(dummies)
+    assert np.allclose(found, plain)
