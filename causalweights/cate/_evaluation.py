@@ -255,6 +255,15 @@ class Evaluation:
         results = [once(rep) for rep in range(len(self._first.crosses))]
         return median_result(results) if len(results) > 1 else results[0]
 
+    def _modifier_positions(self) -> list[int]:
+        """Return the positions of the columns that the effect may depend on."""
+        X = self._first.data.X
+        if hasattr(X, "columns"):
+            names = list(X.columns)
+            return [names.index(k) for k in select_modifiers(self.modifiers, X).columns]
+        numbers = np.arange(X.shape[1])[None, :]
+        return select_modifiers(self.modifiers, numbers)[0].tolist()
+
     def _contrast(self, arm: Any) -> int:
         """Return the position of an arm among the contrasts."""
         arms = self._first.arms

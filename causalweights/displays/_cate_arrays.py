@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from causalweights._typing import FloatArray
-from causalweights.cate._options import select_modifiers
 from causalweights.displays._covariate_grid import choose_column, covariate_grid
 
 
@@ -17,7 +16,7 @@ def along_covariate(
 ) -> dict[str, Any]:
     """Return the arrays of a curve along one covariate."""
     first, X = estimator._first, estimator._first.data.X
-    allowed = _modifier_positions(estimator.modifiers, X)
+    allowed = estimator._modifier_positions()
     j = choose_column(feature, allowed, X)
     # The X-learner's blend of two models sees all covariates.
     seen = range(X.shape[1]) if estimator.pseudo_outcome == "x" else allowed
@@ -36,14 +35,6 @@ def along_covariate(
             limits = estimator.predict_interval(grid.rows, level, kind=kind)
             found[name] = np.reshape(limits, (m, -1, 2))[:, c]
     return found
-
-
-def _modifier_positions(modifiers: Any, X: Any) -> list[int]:
-    """Return the positions of the columns that the effect may depend on."""
-    if hasattr(X, "columns"):
-        names = list(X.columns)
-        return [names.index(name) for name in select_modifiers(modifiers, X).columns]
-    return select_modifiers(modifiers, np.arange(X.shape[1])[None, :])[0].tolist()
 
 
 def sorted_effects(
