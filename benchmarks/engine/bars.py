@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cases import gram, large, qp, startup, ustatistics
+from cases import effects, gram, large, qp, startup, ustatistics
 from problems import KERNELS
 from results import OURS, Results
 
@@ -126,6 +126,38 @@ def doubling(r: Results, case: str) -> Figure:
     return Figure("of half the rows", times[1] / times[0], 2.6, "x")
 
 
+# Of the same fits by scikit-learn; the rest is noise.
+SAME_SPEED = 0.9
+
+
+def same_part(kind: str, final: str, peer: str, difference: float):
+    label = f"{kind}, {final} last"
+    return effects.same_name(kind, 2000, final), [
+        within("effects", "error", difference, f"{label}: difference", contender=peer),
+        faster("effects", peer, SAME_SPEED, "time"),
+    ]
+
+
+def rmse_over(label: str, ours: str, peer: str, limit: float):
+    def figure(r: Results, case: str) -> Figure:
+        mine, theirs = (r.value("effects", case, "RMSE", name) for name in (ours, peer))
+        return Figure(label, mine / theirs, limit, "x")
+
+    return figure
+
+
+def errors_part(setup: str):
+    trees, default = effects.SAME_TREES, OURS
+    # Setup B is a fair coin: no weights are needed, and estimated ones cost little.
+    limit = 1.05 if setup == "B" else 1
+    return effects.errors_name(setup, 1000, 10), [
+        rmse_over(f"{setup}: same trees/DRLearner", trees, effects.ECONML_DR, limit),
+        rmse_over("default/DRLearner", default, effects.ECONML_DR, 1),
+        rmse_over("default/NonParamDML", default, effects.ECONML_R, 1),
+        rmse_over("default/causal forest", default, effects.ECONML_FOREST, 1),
+    ]
+
+
 BARS = [
     Bar("gaussian_gram", "Gaussian Gram, n=5000, against scikit-learn", "gram", [
         gram_part("Gaussian", 5, "scikit-learn", 3.5),
@@ -172,6 +204,23 @@ BARS = [
             within("memory", "extra_mb", 300, "memory", " MB"),
         ]),
     ]),
+    Bar("same_effects", "EconML's R- and DR-learner: same numbers, same speed",
+        "effects", [
+        same_part("R", effects.TREES, effects.ECONML_R, 1e-6),
+        same_part("R", effects.FOREST, effects.ECONML_R, 1e-12),
+        same_part("DR", effects.TREES, effects.ECONML_DR, 1e-12),
+        same_part("DR", effects.FOREST, effects.ECONML_DR, 1e-12),
+    ]),
+    Bar("linear_effect", "DoubleML's best linear predictor: same numbers, same speed",
+        "effects", [
+        (effects.linear_name(2000), [
+            within("effects", "error", 1e-10, "difference", contender="DoubleML"),
+            faster("effects", "DoubleML", SAME_SPEED, "time"),
+            within("effects", "HC3 over HC0", math.inf),
+        ]),
+    ]),
+    Bar("effect_errors", "RMSE of the effect over EconML's, setups A to F, n=1000",
+        "effects", [errors_part(setup) for setup in effects.SETUPS]),
     Bar("startup", "Import and first call, CPU seconds", "startup", [
         (startup.IMPORTS, [import_cost]),
         (startup.FIRST_CALL, [

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 # In the order of the page; each is a file of cases/ with a function cases(quick).
-TOPICS = ("gram", "qp", "end_to_end", "ustatistics", "large", "memory", "startup")
+TOPICS = (
+    *("gram", "qp", "end_to_end", "ustatistics", "effects"),
+    *("large", "memory", "startup"),
+)
 
 
 @dataclass(frozen=True)
