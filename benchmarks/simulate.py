@@ -28,12 +28,13 @@ import numpy as np
 import pandas as pd
 from designs import DESIGNS as WEIGHTING_DESIGNS
 from designs import NO_STANDARD_ERROR
+from effect_designs import EFFECT_DESIGNS, NO_EFFECTIVE_SIZE
 from joblib import Parallel, delayed
 from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 from ustatistic_designs import USTATISTIC_DESIGNS
 
-DESIGNS = {**WEIGHTING_DESIGNS, **USTATISTIC_DESIGNS}
+DESIGNS = {**WEIGHTING_DESIGNS, **USTATISTIC_DESIGNS, **EFFECT_DESIGNS}
 RESULTS = Path(__file__).resolve().parent / "results"
 KEYS = ["seed", "rep", "controls"]
 DIGITS = {
@@ -74,6 +75,8 @@ def fields(name: str) -> dict[str, str]:
     }
     if outcome in NO_STANDARD_ERROR:
         del found["se"]
+    if outcome in NO_EFFECTIVE_SIZE:
+        del found["ess"]
     return found
 
 
@@ -183,7 +186,7 @@ def tidy(frame: pd.DataFrame, design: str) -> pd.DataFrame:
     for name in names:
         part = frame[KEYS].copy()
         part.insert(2, "estimator", name)
-        part["se"] = math.nan
+        part[["se", "ess"]] = math.nan
         for field, column in fields(name).items():
             part[field] = frame[column].astype(float)
         truth = DESIGNS[design].truth[name.split("/")[0]]

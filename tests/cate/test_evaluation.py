@@ -129,7 +129,6 @@ def test_a_second_fit_forgets_the_effects_of_the_first(sample):
 
 @pytest.mark.slow
 def test_without_heterogeneity_tests_have_their_level():
-    # Effects from all other folds, not the earlier ones alone, reject 8 to 14 %.
     statistics = []
     for rep in range(400):
         rng = np.random.default_rng([4, rep])
