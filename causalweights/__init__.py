@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         kernels,
         learners,
         optimize,
+        shift,
         ustatistics,
     )
     from causalweights.balancing import (
@@ -48,6 +49,12 @@ if TYPE_CHECKING:
         StackedRegressor,
         WeightedKernelRidge,
     )
+    from causalweights.shift import (
+        DoubleKernelMeanMatching,
+        ImportanceWeightedScorer,
+        KernelMeanMatching,
+        ShiftWeightedEstimator,
+    )
     from causalweights.ustatistics import (
         UniformTransformer,
         UniformTransformerEffect,
@@ -58,10 +65,13 @@ __version__ = "0.1.0"
 __all__ = [
     "CATEDisplay",
     "DRLearner",
+    "DoubleKernelMeanMatching",
     "EffectResult",
     "EntropyBalancer",
     "IPMBalancer",
+    "ImportanceWeightedScorer",
     "IndependenceBalancer",
+    "KernelMeanMatching",
     "LocalPolynomialRegressor",
     "LoveDisplay",
     "OverlapDisplay",
@@ -70,6 +80,7 @@ __all__ = [
     "PseudoOutcomeRegressor",
     "RLearner",
     "SeriesRegressor",
+    "ShiftWeightedEstimator",
     "StackedClassifier",
     "StackedRegressor",
     "UniformTransformer",
@@ -93,6 +104,7 @@ __all__ = [
     "kernels",
     "learners",
     "optimize",
+    "shift",
     "ustatistics",
 ]
 
@@ -100,10 +112,13 @@ __all__ = [
 _ROOM_OF = {
     "CATEDisplay": "displays",
     "DRLearner": "cate",
+    "DoubleKernelMeanMatching": "shift",
     "EffectResult": "inference",
     "EntropyBalancer": "balancing",
     "IPMBalancer": "balancing",
+    "ImportanceWeightedScorer": "shift",
     "IndependenceBalancer": "balancing",
+    "KernelMeanMatching": "shift",
     "LocalPolynomialRegressor": "learners",
     "LoveDisplay": "displays",
     "OverlapDisplay": "displays",
@@ -112,6 +127,7 @@ _ROOM_OF = {
     "PseudoOutcomeRegressor": "cate",
     "RLearner": "cate",
     "SeriesRegressor": "learners",
+    "ShiftWeightedEstimator": "shift",
     "StackedClassifier": "learners",
     "StackedRegressor": "learners",
     "UniformTransformer": "ustatistics",

@@ -26,15 +26,18 @@ from sklearn.utils.metadata_routing import UNUSED
 
 import causalweights
 from causalweights import (
+    DoubleKernelMeanMatching,
     DRLearner,
     EntropyBalancer,
     IndependenceBalancer,
     IPMBalancer,
+    KernelMeanMatching,
     LocalPolynomialRegressor,
     PropensityWeighter,
     PseudoOutcomeRegressor,
     RLearner,
     SeriesRegressor,
+    ShiftWeightedEstimator,
     StackedClassifier,
     StackedRegressor,
     UniformTransformer,
@@ -42,6 +45,7 @@ from causalweights import (
     WeightedEffect,
     WeightedKernelRidge,
 )
+from causalweights.shift import LogisticRatio, RuLSIF, TargetSample
 
 # ---- subclasses that supply the treatment ------------------------------------------
 
@@ -174,6 +178,45 @@ class CheckedDR(SuppliesArms, DRLearner):
     pass
 
 
+class SuppliesDomain:
+    """Fit and score on domains made from X; predict the weights of source rows."""
+
+    def fit(self, X, y=None, sample_weight=None):
+        domain = 1 - 2 * labels_of(X)
+        return super().fit(X, y, sample_domain=domain, sample_weight=sample_weight)
+
+    def predict(self, X):
+        return self.predict_weights(X)
+
+    def score(self, X, y=None, sample_weight=None):
+        domain = 1 - 2 * labels_of(X)
+        return super().score(X, y, sample_domain=domain, sample_weight=sample_weight)
+
+
+class CheckedDouble(SuppliesDomain, DoubleKernelMeanMatching):
+    pass
+
+
+class CheckedMatching(SuppliesDomain, KernelMeanMatching):
+    pass
+
+
+class CheckedLogisticRatio(SuppliesDomain, LogisticRatio):
+    pass
+
+
+class CheckedRuLSIF(SuppliesDomain, RuLSIF):
+    pass
+
+
+class CheckedShift(ShiftWeightedEstimator):
+    """Fit for the rows given, so that the source is weighted by samples' weights."""
+
+    def fit(self, X, y, sample_weight=None):
+        target = TargetSample(X, sample_weight)
+        return super().fit(X, y, X_target=target, sample_weight=sample_weight)
+
+
 class CheckedLocal(LocalPolynomialRegressor):
     """Take the many columns of the checks, which are refused otherwise."""
 
@@ -184,7 +227,8 @@ class CheckedLocal(LocalPolynomialRegressor):
 
 # Number of checks scikit-learn runs on an estimator without a type, a regressor, a
 # transformer and a classifier, by minor version; an unknown version must run as many as
-# the oldest. One asks that NaN be refused, where it is.
+# the oldest. One asks that NaN be refused, where it is, one that y be given, which
+# weighters of domains ignore, and one is about several outcomes, where they may be.
 N_CHECKS = {"1.6": (48, 58, 53, 61), "1.9": (49, 59, 54, 62)}
 MINOR = ".".join(sklearn.__version__.split(".")[:2])
 
@@ -200,6 +244,7 @@ INFEASIBLE = {REPLICATION: "its 15 rows of 30 columns have no balancing weights"
 RIDGE = {"bandwidth": 1.0, "ridge": 0.1, "weight_type": "frequency"}
 KERNEL = {"discriminator": "gaussian", "bandwidth": 1.0, "ridge": 0.01}
 COUNTS = {"weight_type": "frequency"}
+FIXED_SCALE = {"bandwidth": 1.0, **COUNTS}
 LINEAR = {
     "outcome_model": LinearRegression(), "propensity_model": LogisticRegression(),
     "final_model": LinearRegression(),
@@ -243,6 +288,22 @@ CASES = {
         ),
         {},
     ),
+    "double-weights": (CheckedDouble(**FIXED_SCALE), {}),
+    "double-weights-robust": (CheckedDouble(D=np.inf, standardize=True), {}),
+    "kernel-mean-matching": (CheckedMatching(kappa=0.01, **FIXED_SCALE), {}),
+    "logistic-ratio": (CheckedLogisticRatio(**COUNTS), {}),
+    "rulsif": (
+        CheckedRuLSIF(bandwidth="median"),
+        {REPLICATION: "kernels sit on rows, folds are of rows"},
+    ),
+    "shift-regression": (
+        CheckedShift(LinearRegression(), KernelMeanMatching(**FIXED_SCALE)),
+        {},
+    ),
+    "shift-classes": (
+        CheckedShift(GaussianNB(), KernelMeanMatching(**FIXED_SCALE)),
+        {},
+    ),
     "series": (SeriesRegressor(), {}),
     "series-polynomial": (SeriesRegressor("polynomial", degree=2), {}),
     "local-polynomial": (CheckedLocal(), {}),
@@ -280,7 +341,9 @@ def test_number_of_checks(checked):
     estimator, _, names = checked
     kind = is_regressor(estimator) + 2 * isinstance(estimator, UniformTransformer)
     kind += 3 * is_classifier(estimator)
-    n_run = sum(map(len, names.values())) + get_tags(estimator).input_tags.allow_nan
+    tags = get_tags(estimator)
+    n_run = sum(map(len, names.values())) + tags.input_tags.allow_nan
+    n_run += isinstance(estimator, SuppliesDomain) - tags.target_tags.multi_output
     if MINOR in N_CHECKS:
         assert n_run == N_CHECKS[MINOR][kind]
     assert n_run >= N_CHECKS["1.6"][kind]
@@ -340,6 +403,7 @@ WEIGHTERS = {
 EFFECT = WeightedEffect(outcome_model=WeightedKernelRidge(bandwidth=1.0, ridge=0.01))
 EFFECTS = WeightedEffect | UniformTransformerEffect | PseudoOutcomeRegressor
 LEARNERS = WeightedKernelRidge | StackedRegressor
+SHIFT = DoubleKernelMeanMatching | KernelMeanMatching | ShiftWeightedEstimator
 FITTED = {
     **WEIGHTERS,
     "effect": EFFECT,
@@ -363,7 +427,16 @@ def fitted(estimator, data, X=None, **metadata):
         return new.fit(X, data["y"], treatment=data["a"], **metadata)
     if isinstance(new, LEARNERS):
         return new.fit(X, data["y"], **metadata)
+    if isinstance(new, SHIFT):
+        return new.fit(X, data["y"], X_target=TargetSample(X), **metadata)
     return new.fit(X, data["a"], **metadata)
+
+
+def new_of(cls):
+    """Return an estimator at its defaults, with others inside where it needs them."""
+    if cls is ShiftWeightedEstimator:
+        return cls(LinearRegression(), KernelMeanMatching())
+    return cls()
 
 
 def outcome_of(estimator, data, X=None):
@@ -618,7 +691,7 @@ def test_documented_attributes_are_those_of_a_fit(cls, sample):
     frame = pd.DataFrame(sample["X"], columns=["age", "income"])
     found = {
         name
-        for name in vars(fitted(cls(), sample, frame))
+        for name in vars(fitted(new_of(cls), sample, frame))
         if name.endswith("_") and not name.startswith("_")
     }
     assert set(names_in(sections_of(cls)["Attributes"])) == found
