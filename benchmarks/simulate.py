@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from conformal_designs import CONFORMAL_DESIGNS, NO_INFERENCE
 from designs import DESIGNS as WEIGHTING_DESIGNS
 from designs import NO_STANDARD_ERROR
 from effect_designs import EFFECT_DESIGNS, NO_EFFECTIVE_SIZE
@@ -34,7 +35,12 @@ from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 from ustatistic_designs import USTATISTIC_DESIGNS
 
-DESIGNS = {**WEIGHTING_DESIGNS, **USTATISTIC_DESIGNS, **EFFECT_DESIGNS}
+DESIGNS = {
+    **WEIGHTING_DESIGNS,
+    **USTATISTIC_DESIGNS,
+    **EFFECT_DESIGNS,
+    **CONFORMAL_DESIGNS,
+}
 RESULTS = Path(__file__).resolve().parent / "results"
 KEYS = ["seed", "rep", "controls"]
 DIGITS = {
@@ -73,9 +79,9 @@ def fields(name: str) -> dict[str, str]:
         "se": f"{name}:se",
         "ess": f"{weights}:ess",
     }
-    if outcome in NO_STANDARD_ERROR:
+    if outcome in NO_STANDARD_ERROR | NO_INFERENCE:
         del found["se"]
-    if outcome in NO_EFFECTIVE_SIZE:
+    if outcome in NO_EFFECTIVE_SIZE | NO_INFERENCE:
         del found["ess"]
     return found
 
@@ -210,6 +216,7 @@ def summarise(long: pd.DataFrame) -> pd.DataFrame:
     ).T
 
 
+@np.errstate(invalid="ignore")  # figures that do not vary have no error of their own
 def _figures(part: pd.DataFrame) -> dict[str, float]:
     error = part["error"].to_numpy()
     reps = len(error)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         inference,
         kernels,
         learners,
+        moments,
         optimize,
         shift,
         ustatistics,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         StackedRegressor,
         WeightedKernelRidge,
     )
+    from causalweights.moments import GMM, LinearIV
     from causalweights.shift import (
         DoubleKernelMeanMatching,
         ImportanceWeightedScorer,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "GMM",
     "CATEDisplay",
     "DRLearner",
     "DoubleKernelMeanMatching",
@@ -72,6 +75,7 @@ __all__ = [
     "ImportanceWeightedScorer",
     "IndependenceBalancer",
     "KernelMeanMatching",
+    "LinearIV",
     "LocalPolynomialRegressor",
     "LoveDisplay",
     "OverlapDisplay",
@@ -103,6 +107,7 @@ __all__ = [
     "inference",
     "kernels",
     "learners",
+    "moments",
     "optimize",
     "shift",
     "ustatistics",
@@ -115,10 +120,12 @@ _ROOM_OF = {
     "DoubleKernelMeanMatching": "shift",
     "EffectResult": "inference",
     "EntropyBalancer": "balancing",
+    "GMM": "moments",
     "IPMBalancer": "balancing",
     "ImportanceWeightedScorer": "shift",
     "IndependenceBalancer": "balancing",
     "KernelMeanMatching": "shift",
+    "LinearIV": "moments",
     "LocalPolynomialRegressor": "learners",
     "LoveDisplay": "displays",
     "OverlapDisplay": "displays",

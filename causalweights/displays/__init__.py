@@ -4,6 +4,7 @@ from causalweights.displays._cate import CATEDisplay
 from causalweights.displays._love import LoveDisplay
 from causalweights.displays._overlap import OverlapDisplay
 from causalweights.displays._path import PathDisplay
+from causalweights.displays._shift_path import ShiftPathDisplay
 from causalweights.displays._uniformity import UniformityDisplay
 from causalweights.displays._weights import WeightsDisplay
 
@@ -12,6 +13,7 @@ __all__ = [
     "LoveDisplay",
     "OverlapDisplay",
     "PathDisplay",
+    "ShiftPathDisplay",
     "UniformityDisplay",
     "WeightsDisplay",
 ]

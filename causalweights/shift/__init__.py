@@ -1,5 +1,6 @@
 """Weights and classifiers for covariate shift, by double weighting."""
 
+from causalweights.shift._conformal_regressor import WeightedConformalRegressor
 from causalweights.shift._double_weights import (
     DoubleKernelMeanMatching,
     KernelMeanMatching,
@@ -26,6 +27,7 @@ __all__ = [
     "ShiftWeightedEstimator",
     "TargetSample",
     "WeightPath",
+    "WeightedConformalRegressor",
     "shift_test",
     "weight_path",
 ]

@@ -83,7 +83,7 @@ class DoubleKernelMeanMatching(_MatchingWeighter):
     then carry everything. Double weighting lets such target rows lose weight: with beta
     on source and alpha on target rows, ``beta p_source = alpha p_target`` has solutions
     with bounded beta. The weights solve, with K the Gram matrix of both samples and v =
-    (beta / n, -alpha / t),
+    (beta / n, -alpha / t)::
 
         minimise    v'Kv + kappa (|beta - 1|^2 / n + |alpha - 1|^2 / t)
         subject to  0 <= beta <= B / sqrt(D),  0 <= alpha <= 1,

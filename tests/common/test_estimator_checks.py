@@ -26,12 +26,14 @@ from sklearn.utils.metadata_routing import UNUSED
 
 import causalweights
 from causalweights import (
+    GMM,
     DoubleKernelMeanMatching,
     DRLearner,
     EntropyBalancer,
     IndependenceBalancer,
     IPMBalancer,
     KernelMeanMatching,
+    LinearIV,
     LocalPolynomialRegressor,
     PropensityWeighter,
     PseudoOutcomeRegressor,
@@ -45,7 +47,12 @@ from causalweights import (
     WeightedEffect,
     WeightedKernelRidge,
 )
-from causalweights.shift import LogisticRatio, RuLSIF, TargetSample
+from causalweights.shift import (
+    LogisticRatio,
+    RuLSIF,
+    TargetSample,
+    WeightedConformalRegressor,
+)
 
 # ---- subclasses that supply the treatment ------------------------------------------
 
@@ -217,6 +224,36 @@ class CheckedShift(ShiftWeightedEstimator):
         return super().fit(X, y, X_target=target, sample_weight=sample_weight)
 
 
+class CheckedConformal(WeightedConformalRegressor):
+    """Fit for the rows given, as `CheckedShift` does."""
+
+    def fit(self, X, y, sample_weight=None):
+        target = TargetSample(X, sample_weight)
+        return super().fit(X, y, X_target=target, sample_weight=sample_weight)
+
+
+class CheckedLinearIV(LinearIV):
+    """Fit with the first column endogenous: functions of it are its instruments."""
+
+    def fit(self, X, y, sample_weight=None):
+        Z = instruments_of(X)
+        return super().fit(X, y, instruments=Z, sample_weight=sample_weight)
+
+    def score(self, X, y, sample_weight=None):
+        Z = instruments_of(X)
+        return super().score(X, y, instruments=Z, sample_weight=sample_weight)
+
+
+def instruments_of(X):
+    try:
+        values = np.asarray(X, dtype=np.float64)
+    except (TypeError, ValueError):
+        return X
+    if values.ndim != 2 or not np.all(np.isfinite(values)) or not values.size:
+        return X
+    return np.column_stack([np.cbrt(values[:, 0]), np.sin(values[:, 0]), values[:, 1:]])
+
+
 class CheckedLocal(LocalPolynomialRegressor):
     """Take the many columns of the checks, which are refused otherwise."""
 
@@ -239,6 +276,7 @@ WEIGHTER = {"check_requires_y_none": "the error speaks of treatment, there is no
 REPLICATION = "check_sample_weight_equivalence_on_dense_data"
 PENALIZED = {REPLICATION: "penalties are relative to weights of mean one"}
 SAMPLING = {REPLICATION: "sampling weights are no counts; frequency weights pass"}
+COLLINEAR = {REPLICATION: "its 15 rows of 30 columns are collinear"}
 INFEASIBLE = {REPLICATION: "its 15 rows of 30 columns have no balancing weights"}
 
 RIDGE = {"bandwidth": 1.0, "ridge": 0.1, "weight_type": "frequency"}
@@ -275,6 +313,13 @@ CASES = {
         ),
         {},
     ),
+    "gmm": (GMM(), COLLINEAR),
+    "gmm-frequency": (GMM(steps="cue", fit_intercept=True, **COUNTS), COLLINEAR),
+    "linear-iv": (CheckedLinearIV(), COLLINEAR),
+    "linear-iv-frequency": (
+        CheckedLinearIV("liml", fit_intercept=True, **COUNTS),
+        COLLINEAR,
+    ),
     "kernel-ridge": (WeightedKernelRidge(bandwidth=1.0, **COUNTS), {}),
     "stack": (StackedRegressor(), {}),
     "stack-given": (
@@ -303,6 +348,14 @@ CASES = {
     "shift-classes": (
         CheckedShift(GaussianNB(), KernelMeanMatching(**FIXED_SCALE)),
         {},
+    ),
+    "conformal": (
+        CheckedConformal(LinearRegression(), KernelMeanMatching(**FIXED_SCALE)),
+        {REPLICATION: "rows are drawn for calibration, copies apart"},
+    ),
+    "conformal-scale": (
+        CheckedConformal(LinearRegression(), None, scale_estimator=DummyRegressor()),
+        {REPLICATION: "rows are drawn for calibration, copies apart"},
     ),
     "series": (SeriesRegressor(), {}),
     "series-polynomial": (SeriesRegressor("polynomial", degree=2), {}),
@@ -408,6 +461,8 @@ FITTED = {
     **WEIGHTERS,
     "effect": EFFECT,
     "ustatistic": UniformTransformerEffect(),
+    "gmm": GMM(fit_intercept=True),
+    "linear-iv": LinearIV(fit_intercept=True),
     "ridge": WeightedKernelRidge(),
     "stack": StackedRegressor(),
     "stack-classes": StackedClassifier(),
