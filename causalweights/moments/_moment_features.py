@@ -147,7 +147,7 @@ def kernel_features(
     family = _FAMILIES[kernel](1.0)  # type: ignore[call-arg]
     rank = len(points) if n_components is None else n_components
     # Landmarks go by rank among ties and draws: central rows first, in any row order.
-    order = np.lexsort((*points.T, np.einsum("nd,nd->n", points, points)))
+    order = np.lexsort((*points.T, np.einsum("ij,ij->i", points, points)))
     low = family.operator(points[order]).low_rank(
         tol=_TRACE_LEFT, rank=rank, random_state=random_state
     )
