@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from causalweights.moments import GMM, LinearIV
     from causalweights.shift import (
         DoubleKernelMeanMatching,
+        DoubleWeightingClassifier,
         ImportanceWeightedScorer,
         KernelMeanMatching,
         ShiftWeightedEstimator,
@@ -69,6 +70,7 @@ __all__ = [
     "CATEDisplay",
     "DRLearner",
     "DoubleKernelMeanMatching",
+    "DoubleWeightingClassifier",
     "EffectResult",
     "EntropyBalancer",
     "IPMBalancer",
@@ -118,6 +120,7 @@ _ROOM_OF = {
     "CATEDisplay": "displays",
     "DRLearner": "cate",
     "DoubleKernelMeanMatching": "shift",
+    "DoubleWeightingClassifier": "shift",
     "EffectResult": "inference",
     "EntropyBalancer": "balancing",
     "GMM": "moments",

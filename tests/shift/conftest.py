@@ -46,6 +46,52 @@ def labelled(design_a):
     return make
 
 
+@pytest.fixture(scope="session")
+def shifted():
+    """Return ``(design, seed, n=200) -> (X, y, X_target, y_target, h)`` of A or B.
+
+    B: x1 uniform on (-2, 1) in the source and (-1, 2) in the target. h (n, 2) holds the
+    probabilities of the target rows' labels.
+    """
+
+    def score_a(x):
+        return 3 * (x[:, 0] + 0.5 * x[:, 1] ** 2 - 0.7)
+
+    def score_b(x):
+        return 4 * np.sin(1.5 * x[:, 0]) + x[:, 1]
+
+    def make(design, seed, n=200):
+        rng = np.random.default_rng(seed)
+        if design == "A":
+            X = rng.normal(size=(n, 2))
+            target = np.array([1.0, 0.5]) + 0.8 * rng.normal(size=(n, 2))
+        else:
+            X, target = (
+                np.column_stack([rng.uniform(*ends, size=n), rng.normal(size=n)])
+                for ends in ((-2, 1), (-1, 2))
+            )
+        score = score_a if design == "A" else score_b
+        p, p_target = (1 / (1 + np.exp(-score(x))) for x in (X, target))
+        y, y_target = ((rng.random(n) < q).astype(int) for q in (p, p_target))
+        return X, y, target, y_target, np.column_stack([1 - p_target, p_target])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def three_classes():
+    """Return ``(n, seed, t=None) -> (X, y, X_target)`` with three classes, d = 2."""
+
+    def make(n, seed, t=None):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(n, 2))
+        target = np.array([0.7, -0.3]) + 0.8 * rng.normal(size=(t or n, 2))
+        utility = X @ np.array([[1.0, -1.0, 0.0], [0.0, 0.5, -1.0]]) * 1.5
+        return X, np.argmax(utility + rng.gumbel(size=(n, 3)), axis=1), target
+
+    return make
+
+
 @pytest.fixture
 def both(labelled):
     """Return the same data in both styles, target rows mixed with source rows.
@@ -76,3 +122,68 @@ class Nothing(BaseEstimator):
 @pytest.fixture
 def nothing():
     return Nothing()
+
+
+@pytest.fixture(scope="session")
+def minimax_arrays():
+    """Return ``(n, D, seed=0) -> [(weighted, shares, tau), ...]``, one for each D.
+
+    Design A with labels, P(1) = 1 / (1 + exp(-3 (x1 + x2^2 / 2 - .7))), features 1, x.
+    """
+
+    def make(n, D, seed=0):
+        rng = np.random.default_rng(seed)
+        source = rng.normal(size=(n, 2))
+        target = np.array([1.0, 0.5]) + 0.8 * rng.normal(size=(n, 2))
+        score = 3 * (source[:, 0] + 0.5 * source[:, 1] ** 2 - 0.7)
+        labels = (rng.random(n) < 1 / (1 + np.exp(-score))).astype(int)
+        kernel = Gaussian(neighbor_distance(np.vstack([source, target])))
+        path = MatchingProblem(source, target, kernel).path(D)
+        x, w = (np.column_stack([np.ones(n), rows]) for rows in (source, target))
+        return [
+            (
+                solution.alpha[:, None] * w,
+                np.full(n, 1 / n),
+                np.stack([(solution.beta * (labels == y)) @ x / n for y in (0, 1)]),
+            )
+            for solution in path.solutions
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_moments():
+    """Return ``(seed, C, t, m, off=0.2) -> (weighted, shares, tau)``.
+
+    Unequal shares, rows without weight, features of different scales; moments that
+    labels have, times up to 1 + off either way.
+    """
+
+    def make(seed, n_classes, t, m, off=0.2):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(t, m)) * np.logspace(-1, 1, m)
+        x[:, 0] = 1.0
+        weighted = np.where(rng.random(t) < 0.1, 0.0, rng.random(t))[:, None] * x
+        shares = rng.dirichlet(np.full(t, 2.0))
+        q = rng.dirichlet(np.full(n_classes, 0.5), t)
+        tau = (q * shares[:, None]).T @ weighted
+        return weighted, shares, tau * rng.uniform(1 - off, 1 + off, tau.shape)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def label_set():
+    """Return ``(weighted, shares, tau, lam) -> (p, constraints)`` of cvxpy.
+
+    p (t, C) holds masses of rows and labels, with moments within lam of tau.
+    """
+    import cvxpy as cp
+
+    def make(weighted, shares, tau, lam):
+        p = cp.Variable((len(shares), len(tau)), bounds=[0.0, 1.0])
+        distance = p.T @ weighted - tau
+        return p, [cp.sum(p, axis=1) == shares, cp.abs(distance) <= lam]
+
+    return make

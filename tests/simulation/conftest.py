@@ -30,3 +30,9 @@ def reference():
 def ustatistic_rows():
     """Return the rows of benchmarks/ustatistic_reference.py."""
     return load("ustatistic_reference").USTATISTIC_REFERENCE
+
+
+@pytest.fixture(scope="session")
+def shift_designs():
+    """Return benchmarks/shift_designs.py as a module."""
+    return load("shift_designs")
