@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import simulate
 from conformal_designs import QUANTITIES
+from moment_designs import TESTS
 from reference import REFERENCE, compare
 from simulate import DESIGNS
 
@@ -115,6 +116,40 @@ short; by models of the earlier folds, as the estimators' methods do it, they ar
 Population effects: ATE {ate:.4f}, ATT {att:.4f}, overlap {ato:.4f}. Both nuisances are
 hard for 500 rows: the bias that is left is the product of their errors.
 """,
+    ("iv", None): """## Moment restrictions
+
+`LinearIV` (`2SLS`, `LIML`), two-step `GMM`, `GEL` (`EL`, `ET`, `CUE`), `KernelMoments`
+(`KMM`) and `MMR`, with robust standard errors. Rows `j` and `value` are tests of level
+5 %, of the overidentifying restrictions and, by Anderson and Rubin, of the true slope.
+They cover where they do not reject; of `value`, these are the samples in which the set
+of slopes that are not rejected holds the true one.
+
+{setting}.
+
+The true slope is 1.
+""",
+    ("iv_kernel", None): """{setting}.
+
+Sixty functions where two suffice. With a given penalty the standard error is of the
+rows that chose the weights, and too small: choose the penalty (`KMM`, the default), or
+take the cross-fitted step.
+""",
+    ("weak", None): """{setting}.
+
+The first stage's F is two: Wald's intervals lie around estimates that least squares
+attracts, Anderson and Rubin's set covers. `LIML` has neither mean nor variance: of its
+row only the coverage says anything. `KMM` is the default, with kernel instruments.
+""",
+    ("powers", None): """{setting}.
+
+`KMM` chooses its penalty by cross-validation, and takes its standard error from
+held-out rows; the others take theirs from the rows that chose the weights.
+""",
+    ("hinge", None): """{setting}.
+
+The parameters: the kink's place, {kink:g}, and level, {level:g}, and the slopes on its
+left, {left slope:g}, and right, {right slope:g}. As before, `KMM` chooses its penalty.
+""",
 }
 CONFORMAL_HEAD = """## Prediction intervals under covariate shift
 
@@ -175,14 +210,7 @@ def coverage_section(design: str, n: int, says: str, frame: pd.DataFrame) -> str
     figures = simulate.summarise(simulate.tidy(frame, design))
     truth = DESIGNS[design].truth
     rows = [
-        [
-            f"`{name}`",
-            number(f.bias, f.bias_se),
-            number(f.coverage, f.coverage_se),
-            number(f.se_ratio, f.se_ratio_se, 2),
-            f"{f.mc_sd:.3f}",
-            "" if math.isnan(f.ess) else f"{f.ess:.0f}",
-        ]
+        [f"`{name}`", *coverage_cells(f, name.split("/")[0] in TESTS)]
         for name, f in figures.iterrows()
     ]
     head = ["estimator", "bias", "coverage", "mean SE / MC SD", "MC SD", "ESS controls"]
@@ -190,6 +218,20 @@ def coverage_section(design: str, n: int, says: str, frame: pd.DataFrame) -> str
         rows, head = [row[:-1] for row in rows], head[:-1]
     intro = says.format(setting=line, **truth)
     return "\n".join([intro, command, table(head, rows)])
+
+
+def coverage_cells(f: pd.Series, test: bool) -> list[str]:
+    """Return a row's cells; a test has its coverage only."""
+    coverage = number(f.coverage, f.coverage_se)
+    if test:
+        return ["", coverage, "", "", ""]
+    return [
+        number(f.bias, f.bias_se),
+        coverage,
+        number(f.se_ratio, f.se_ratio_se, 2),
+        f"{f.mc_sd:.3f}",
+        "" if math.isnan(f.ess) else f"{f.ess:.0f}",
+    ]
 
 
 def conformal_section(design: str, n: int, frame: pd.DataFrame) -> str:

@@ -29,8 +29,11 @@ import pandas as pd
 from conformal_designs import CONFORMAL_DESIGNS, NO_INFERENCE
 from designs import DESIGNS as WEIGHTING_DESIGNS
 from designs import NO_STANDARD_ERROR
-from effect_designs import EFFECT_DESIGNS, NO_EFFECTIVE_SIZE
+from effect_designs import EFFECT_DESIGNS
+from effect_designs import NO_EFFECTIVE_SIZE as EFFECT_FORMS
 from joblib import Parallel, delayed
+from moment_designs import MOMENT_DESIGNS
+from moment_designs import NO_EFFECTIVE_SIZE as MOMENT_FORMS
 from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 from ustatistic_designs import USTATISTIC_DESIGNS
@@ -40,7 +43,9 @@ DESIGNS = {
     **USTATISTIC_DESIGNS,
     **EFFECT_DESIGNS,
     **CONFORMAL_DESIGNS,
+    **MOMENT_DESIGNS,
 }
+NO_EFFECTIVE_SIZE = EFFECT_FORMS | MOMENT_FORMS
 RESULTS = Path(__file__).resolve().parent / "results"
 KEYS = ["seed", "rep", "controls"]
 DIGITS = {

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         StackedRegressor,
         WeightedKernelRidge,
     )
-    from causalweights.moments import GMM, LinearIV
+    from causalweights.moments import GEL, GMM, MMR, KernelIV, KernelMoments, LinearIV
     from causalweights.shift import (
         DoubleKernelMeanMatching,
         DoubleWeightingClassifier,
@@ -66,7 +66,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "GEL",
     "GMM",
+    "MMR",
     "CATEDisplay",
     "DRLearner",
     "DoubleKernelMeanMatching",
@@ -76,7 +78,9 @@ __all__ = [
     "IPMBalancer",
     "ImportanceWeightedScorer",
     "IndependenceBalancer",
+    "KernelIV",
     "KernelMeanMatching",
+    "KernelMoments",
     "LinearIV",
     "LocalPolynomialRegressor",
     "LoveDisplay",
@@ -123,11 +127,15 @@ _ROOM_OF = {
     "DoubleWeightingClassifier": "shift",
     "EffectResult": "inference",
     "EntropyBalancer": "balancing",
+    "GEL": "moments",
     "GMM": "moments",
+    "MMR": "moments",
     "IPMBalancer": "balancing",
     "ImportanceWeightedScorer": "shift",
     "IndependenceBalancer": "balancing",
+    "KernelIV": "moments",
     "KernelMeanMatching": "shift",
+    "KernelMoments": "moments",
     "LinearIV": "moments",
     "LocalPolynomialRegressor": "learners",
     "LoveDisplay": "displays",

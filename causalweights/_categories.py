@@ -14,6 +14,8 @@ from causalweights._typing import FloatArray
 # Of a category's two standardised indicators, each times this, squared differences sum
 # to those of one standardised 0/1 column.
 INDICATOR_SCALE = 0.5**0.5
+# Key of a pandas frame's attrs under which a formula says what it made of categories.
+ORIGIN = "causalweights"
 # A column of more levels, one for every row, is an identifier.
 _MAX_SINGLE_ROWS = 20
 
@@ -36,11 +38,14 @@ class Categories:
     known : tuple of length d
         All levels that new rows may have: of a dtype that lists its categories, these.
         Those without a column are zero in all of them.
+    made : frozenset
+        Names of columns of numbers that are indicators already.
     """
 
     columns: tuple[Any, ...]
     levels: tuple[tuple[Any, ...] | None, ...]
     known: tuple[frozenset[Any], ...]
+    made: frozenset[Any] = frozenset()
 
     @classmethod
     def of(cls, X: Any) -> Categories | None:
@@ -57,10 +62,12 @@ class Categories:
         names = tuple(X.columns)
         found = [_levels(_column(X, j), name) for j, name in enumerate(names)]
         levels = tuple(None if f is None else f[0] for f in found)
-        if not any(levels):
+        origin = getattr(X, "attrs", {}).get(ORIGIN)
+        made = frozenset() if origin is None else origin.indicators.intersection(names)
+        if not any(levels) and not made:
             return None
         known = tuple(frozenset() if f is None else f[1] for f in found)
-        return cls(names, levels, known)
+        return cls(names, levels, known, made)
 
     @property
     def names(self) -> list[str]:
@@ -74,8 +81,15 @@ class Categories:
     @property
     def indicators(self) -> np.ndarray:
         """Tell which columns of `transform` are indicators, (p,) bool."""
-        counts = [1 if levels is None else len(levels) for levels in self.levels]
-        return np.repeat([levels is not None for levels in self.levels], counts)
+        marked = np.array([name in self.made for name in self.columns])
+        return self._coded() | np.repeat(marked, self._counts())
+
+    def _counts(self) -> list[int]:
+        return [1 if levels is None else len(levels) for levels in self.levels]
+
+    def _coded(self) -> np.ndarray:
+        """Tell which columns of `transform` are made of levels, (p,) bool."""
+        return np.repeat([levels is not None for levels in self.levels], self._counts())
 
     def transform(self, X: Any) -> FloatArray:
         """Return numbers (m, p) of a frame with the same columns; NaN stays NaN.
@@ -85,10 +99,11 @@ class Categories:
         ValueError
             By the column's name: a missing level, or one that is not known.
         """
-        out = np.empty((len(X), len(self.indicators)))
+        coded = self._coded()
+        out = np.empty((len(X), len(coded)))
         numbers = [j for j, levels in enumerate(self.levels) if levels is None]
         if numbers:
-            out[:, ~self.indicators] = check_array(
+            out[:, ~coded] = check_array(
                 _safe_indexing(X, numbers, axis=1),
                 dtype=np.float64,
                 ensure_all_finite=False,
@@ -178,6 +193,21 @@ def covariate_advice(X: Any, categories: Categories | None = None) -> str | None
 def is_frame(X: Any) -> bool:
     """Tell a pandas or polars frame from anything else."""
     return hasattr(X, "columns") and (hasattr(X, "iloc") or hasattr(X, "get_columns"))
+
+
+def holds_words(dtype: Any) -> bool:
+    """Tell whether a pandas dtype is of text or categories, in whose memory ever."""
+    return str(dtype).startswith(("category", "str", "large_string", "dictionary"))
+
+
+def joinable(X: Any) -> Any:
+    """Return X, a pandas frame that holds words as one of objects, with NaN for NA.
+
+    scikit-learn takes words beside bool or nullable columns for numbers.
+    """
+    if hasattr(X, "iloc") and any(map(holds_words, X.dtypes)):
+        return X.astype(object).where(X.notna(), np.nan)
+    return X
 
 
 def is_missing(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""A check of continuous treatments."""
+"""Checks of continuous treatments."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 
 from causalweights._typing import FloatArray
+
+# More distinct numeric values than this (and than a tenth of the rows) is a dose.
+_MAX_NUMERIC_ARMS = 20
 
 
 def check_doses(treatment: Any, n: int) -> FloatArray:
@@ -27,7 +30,21 @@ def check_doses(treatment: Any, n: int) -> FloatArray:
             "value a row of X."
         )
     if not np.isfinite(dose).all():
-        raise ValueError("treatment contains NaN or infinity.")
+        row = int(np.argmin(np.isfinite(dose).all(axis=1)))
+        raise ValueError(
+            f"treatment contains NaN or infinity (first in row {row}): remove those "
+            "rows."
+        )
     if np.any(np.ptp(dose, axis=0) == 0):
         raise ValueError("treatment is constant, it does not vary: nothing to compare.")
     return dose
+
+
+def refuse_doses(treatments: np.ndarray, n_samples: int) -> None:
+    """Raise a ValueError for labels that look like a continuous treatment."""
+    limit = max(_MAX_NUMERIC_ARMS, n_samples // 10)
+    if treatments.dtype.kind in "iuf" and len(treatments) > limit:
+        raise ValueError(
+            f"treatment has {len(treatments)} distinct values: it looks continuous. "
+            "Treatments here are discrete arms; group the dose first."
+        )

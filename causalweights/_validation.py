@@ -17,11 +17,11 @@ from causalweights._categories import (
     covariate_advice,
     is_frame,
     is_missing,
+    joinable,
 )
+from causalweights._doses import refuse_doses
+from causalweights._formula import rows_by_formula, spec_of
 from causalweights._typing import ESTIMANDS, FloatArray, IntArray
-
-# More distinct numeric values than this (and than a tenth of the rows) is a dose.
-_MAX_NUMERIC_ARMS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ def check_covariates(
     if reset:
         categories = None if dtype is None else Categories.of(X)
     else:
+        X = rows_by_formula(estimator, X)
         categories = getattr(estimator, "_categories", None)
     if categories is not None and not is_frame(X):
         raise ValueError(
@@ -99,9 +100,15 @@ def check_covariates(
     try:
         if categories is None:
             checked = validate_data(
-                estimator, X, dtype=dtype, ensure_min_samples=min_rows, reset=reset,
-                ensure_all_finite=finite,
+                estimator, joinable(X) if dtype is None else X, dtype=dtype,
+                ensure_min_samples=min_rows, reset=reset, ensure_all_finite=finite,
             )  # fmt: skip
+            if checked.dtype == object and not allow_nan:
+                import pandas as pd
+
+                # scikit-learn looks for NaN, which None is not.
+                if pd.isna(checked).any():
+                    raise ValueError("Input X contains missing values.")
         else:
             validate_data(estimator, X, skip_check_array=True, reset=reset)
             checked = check_array(
@@ -117,7 +124,7 @@ def check_covariates(
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{str(error).splitlines()[0]}\n{advice}") from error
     if reset:
-        estimator._categories = categories
+        estimator._categories, estimator._formula_spec = categories, spec_of(X)
     return checked
 
 
@@ -177,7 +184,7 @@ def check_treatment(
             "another arm is needed to compare with. In cross-validation keep both arms "
             "in every fold: StratifiedKFold(shuffle=True)."
         )
-    _refuse_doses(treatments, n_samples)
+    refuse_doses(treatments, n_samples)
     if order is None:
         sorted_labels = treatments.dtype.kind in "biuf"
     else:
@@ -371,15 +378,6 @@ def _labels(treatment: Any) -> tuple[np.ndarray, tuple[list, bool] | None]:
             "strings."
         )
     return values, order
-
-
-def _refuse_doses(treatments: np.ndarray, n_samples: int) -> None:
-    limit = max(_MAX_NUMERIC_ARMS, n_samples // 10)
-    if treatments.dtype.kind in "iuf" and len(treatments) > limit:
-        raise ValueError(
-            f"treatment has {len(treatments)} distinct values: it looks continuous. "
-            "Treatments here are discrete arms; group the dose first."
-        )
 
 
 def _position(treatments: np.ndarray, label: Any, name: str) -> int:

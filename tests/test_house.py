@@ -26,6 +26,8 @@ FLOORS = [
         "_blas",
         "_categories",
         "_doses",
+        "_formula",
+        "_from_formula",
         "_numba",
         "_scaling",
         "_threads",

@@ -20,6 +20,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from causalweights._base import unchanged_on_error
 from causalweights._categories import scale_indicators
 from causalweights._doses import check_doses
+from causalweights._from_formula import WeighterFormulaMixin
 from causalweights._scaling import fit_scaling
 from causalweights._typing import FloatArray
 from causalweights._validation import (
@@ -43,7 +44,7 @@ def centered_distances(Z: FloatArray, masses: FloatArray) -> FloatArray:
     return D
 
 
-class IndependenceBalancer(BaseEstimator):
+class IndependenceBalancer(WeighterFormulaMixin, BaseEstimator):
     """Weight rows so that a continuous treatment is independent of the covariates.
 
     The weights make the distance covariance of treatment and covariates small while

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from causalweights._base import unchanged_on_error
 from causalweights._categories import INDICATOR_SCALE, scale_indicators
+from causalweights._from_formula import WeighterFormulaMixin
 from causalweights._scaling import Scaling, fit_scaling
 from causalweights._typing import FloatArray
 from causalweights._validation import (
@@ -135,7 +136,7 @@ def _weighs_new_rows(weighter: Any) -> bool:
     return hasattr(weighter, "predict_weights")
 
 
-class _BaseWeighter(BaseEstimator):
+class _BaseWeighter(WeighterFormulaMixin, BaseEstimator):
     """Base of the weighters: ``fit(X, treatment)`` stores weights, one a row.
 
     A subclass defines ``_weigh(design)``, which returns masses (sum one an arm) and

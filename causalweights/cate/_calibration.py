@@ -168,6 +168,9 @@ class CalibrationCurve:
         index = pd.RangeIndex(1, len(self.share) + 1, name="group")
         return pd.DataFrame({name: getattr(self, name) for name in columns}, index)
 
+    def _repr_html_(self) -> str:
+        return self.to_frame().to_html(float_format="{:.4g}".format)
+
 
 def calibration_curve(
     y: Any,

@@ -10,6 +10,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from causalweights._base import unchanged_on_error
+from causalweights._formula import rows_by_formula
+from causalweights._from_formula import EffectFormulaMixin
 from causalweights._typing import WEIGHT_TYPES, FloatArray
 from causalweights._validation import check_covariates, check_same_rows
 from causalweights.cate._evaluation import Evaluation
@@ -36,7 +38,9 @@ _SECOND = ("pseudo_outcome", "weights", "final_model", "modifiers",
            "min_relative_weight", "aggregate", "target", "n_jobs")  # fmt: skip
 
 
-class PseudoOutcomeRegressor(Evaluation, RegressorMixin, BaseEstimator):
+class PseudoOutcomeRegressor(
+    EffectFormulaMixin, Evaluation, RegressorMixin, BaseEstimator
+):
     r"""Estimate how an effect varies with covariates.
 
     Nuisance models, cross-fitted, make a pseudo-outcome f whose mean given covariates
@@ -327,7 +331,10 @@ class PseudoOutcomeRegressor(Evaluation, RegressorMixin, BaseEstimator):
         new = clone(self).set_params(**changes)
         new._validate_params()
         check_options(new)
-        for name in ("n_features_in_", "feature_names_in_", "_categories", "_first"):
+        for name in (
+            "n_features_in_", "feature_names_in_", "_categories", "_formula_spec",
+            "_first",
+        ):  # fmt: skip
             if hasattr(self, name):
                 setattr(new, name, getattr(self, name))
         check_first(new, new._first)
@@ -352,6 +359,7 @@ class PseudoOutcomeRegressor(Evaluation, RegressorMixin, BaseEstimator):
         return effects[:, 0] if effects.shape[1] == 1 else effects
 
     def _new_covariates(self, X: Any) -> Any:
+        X = rows_by_formula(self, X)
         checked = check_covariates(
             self, X, dtype=None, reset=False, min_rows=1, allow_nan=self._allow_nan()
         )

@@ -10,6 +10,7 @@ from causalweights.inference._arm_means import (
     score_influence,
 )
 from causalweights.inference._bands import ConfidenceBand, confidence_band
+from causalweights.inference._comparison import ComparisonTable, compare
 from causalweights.inference._contrasts import contrast_gradient
 from causalweights.inference._matching_variance import (
     MatchingVariance,
@@ -22,7 +23,7 @@ from causalweights.inference._neighbors import (
     neighbor_residuals,
     neighbor_variance,
 )
-from causalweights.inference._result import EffectResult, compare
+from causalweights.inference._result import EffectResult
 from causalweights.inference._robust_regression import (
     RobustRegression,
     robust_regression,
@@ -45,6 +46,7 @@ from causalweights.inference._weight_model import TargetModel, WeightModel
 
 __all__ = [
     "ArmMeans",
+    "ComparisonTable",
     "ConfidenceBand",
     "EffectResult",
     "MatchingVariance",

@@ -8,6 +8,8 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from causalweights._formula import rows_by_formula
+from causalweights._from_formula import EffectFormulaMixin
 from causalweights._typing import FloatArray
 from causalweights.inference._result import EffectResult
 from causalweights.inference._sample import Estimate, Sample
@@ -20,7 +22,7 @@ TITLES = {
 }
 
 
-class EffectMixin:
+class EffectMixin(EffectFormulaMixin):
     """Effects with their uncertainty, stored alike and told by an `EffectResult`."""
 
     contrast: str
@@ -81,6 +83,7 @@ class EffectMixin:
     def predict(self, X: Any) -> FloatArray:
         """Return the average effect, one value (K-1 for K > 2 arms) a row of X."""
         check_is_fitted(self)
+        X = rows_by_formula(self, X)
         X = validate_data(self, X, dtype=None, reset=False)
         return np.repeat(np.asarray(self.effect_)[None], X.shape[0], axis=0)
 

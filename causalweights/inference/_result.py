@@ -1,8 +1,7 @@
-"""The result every average-effect estimator stores, and tables of several."""
+"""The result every average-effect estimator stores."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -245,6 +244,29 @@ class EffectResult:
     def _repr_html_(self) -> str:
         return self.summary().as_html()
 
+    # What maketables asks of a result, by attributes alone: `ETable` puts several side
+    # by side, for HTML, LaTeX, Word and Typst.
+
+    @property
+    def __maketables_coef_table__(self) -> pd.DataFrame:
+        names = {"effect": "b", "z": "t", "pvalue": "p"}
+        return self.to_frame().rename(
+            columns={**names, "lower": "ci95l", "upper": "ci95u"}
+        )
+
+    @property
+    def __maketables_depvar__(self) -> str:
+        return self.estimand.upper()
+
+    @property
+    def __maketables_default_stat_keys__(self) -> list[str]:
+        told = ("Weights", "Outcome model")
+        return ["N", *(key for key in told if key in self.details)]
+
+    def __maketables_stat__(self, key: str) -> Any:
+        known = {"N": self.n_samples, "se_type": self.details.get("Std. error")}
+        return known.get(key, self.details.get(key))
+
     def __repr__(self) -> str:
         parts = [
             f"{name}: {_number(e)} (se {_number(s)})"
@@ -258,80 +280,10 @@ class EffectResult:
         return f"EffectResult({self.estimand.upper()} {', '.join(parts)})"
 
 
-def compare(*results: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return one table of several results or fitted estimators.
-
-    Parameters
-    ----------
-    *results : EffectResult or estimator with ``result_``
-    names : sequence of str or None, default=None
-        Row labels; None takes each result's weights and outcome model, numbered where
-        they repeat.
-
-    Returns
-    -------
-    DataFrame
-        estimand, contrast, effect, se, z, pvalue, lower, upper; a row a contrast.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from causalweights import EffectResult, compare
-    >>> a = EffectResult(2.0, 0.5, np.array([[0.25]]), names=["1 vs 0"])
-    >>> compare(a, a, names=["first", "second"])["effect"].tolist()
-    [2.0, 2.0]
-    """
-    import pandas as pd
-
-    if not results:
-        raise ValueError("compare needs at least one result.")
-    plain = [getattr(r, "result_", r) for r in results]
-    for r in plain:
-        if not isinstance(r, EffectResult):
-            raise TypeError(
-                f"compare takes EffectResult objects or fitted effect estimators, got "
-                f"{type(r).__name__}."
-            )
-    if names is None:
-        names = _distinct(
-            [
-                " + ".join(
-                    str(r.details[k])
-                    for k in ("Weights", "Outcome model")
-                    if r.details.get(k, "none") != "none"
-                )
-                or "result"
-                for r in plain
-            ]
-        )
-    if len(names) != len(plain):
-        raise ValueError(f"{len(names)} names for {len(plain)} results.")
-    frames = [r.to_frame() for r in plain]
-    for frame, r in zip(frames, plain, strict=True):
-        frame.insert(0, "contrast", r.contrast)
-        frame.insert(0, "estimand", r.estimand)
-        frame.index.name = "arms"
-    if all(len(f) == 1 for f in frames):
-        table = pd.concat(frames)
-        table.index = pd.Index(list(names), name="estimator")
-        return table
-    return pd.concat(frames, keys=list(names), names=["estimator"])
-
-
 def _share_up_to(value: float, draws: FloatArray) -> float:
     """Return the largest q, at least 1 / (B + 1), whose quantile is up to the value."""
     q = np.arange(1, len(draws) + 1) / (len(draws) + 1)
     return float(np.interp(value, np.sort(draws), q))
-
-
-def _distinct(names: list[str]) -> list[str]:
-    """Return the names with a number behind those that repeat an earlier one."""
-    seen: dict[str, int] = {}
-    out = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        out.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return out
 
 
 def _number(value: float) -> str:

@@ -37,8 +37,8 @@ class MomentData:
     sample_weight : ndarray of shape (n,)
         Positive: of mean one (``"sampling"``), or counts (``"frequency"``).
     weight_type : {"sampling", "frequency"}
-    groups : ndarray of shape (n,) or None
-        Clusters 0, ..., C - 1.
+    groups : ndarray of shape (n,) or (n, 2) or None
+        Clusters 0, ..., C - 1, of one way or two.
     x_names, z_names : list of str
     rows : ndarray of bool
         Which of the caller's rows are here.
@@ -59,6 +59,11 @@ class MomentData:
     x_names: list[str]
     z_names: list[str]
     rows: np.ndarray
+
+    @property
+    def n_clusters(self) -> int:
+        """Clusters, of the way that has fewer; zero without."""
+        return 0 if self.groups is None else int(self.groups.max(axis=0).min()) + 1
 
     @property
     def n_samples(self) -> float:
@@ -86,7 +91,7 @@ class MomentData:
         """Return some rows, by positions or a mask of the rows that are here."""
         groups = self.groups
         if groups is not None:
-            groups = np.unique(groups[rows], return_inverse=True)[1]
+            groups = _positions(groups[rows])
         weight = self.sample_weight[rows]
         if self.weight_type == "sampling":
             weight = weight / weight.mean()
@@ -128,6 +133,7 @@ def check_moment_data(
     fit_intercept: bool = False,
     weight_type: str = "sampling",
     reset: bool = True,
+    two_way: bool = False,
 ) -> MomentData:
     """Check the input of ``fit``, or with ``reset=False`` new rows after it.
 
@@ -147,6 +153,8 @@ def check_moment_data(
         Add a constant column, the last, to both.
     weight_type : {"sampling", "frequency"}, default="sampling"
     reset : bool, default=True
+    two_way : bool, default=False
+        Whether groups may have two columns.
 
     Raises
     ------
@@ -167,7 +175,7 @@ def check_moment_data(
     X, x_names = check_regressors(estimator, X, fit_intercept, reset=reset)
     y = check_outcome(y, len(X))
     weight = check_sample_weight(sample_weight, len(X))
-    groups = check_groups(groups, len(X))
+    groups = _clusters(groups, len(X), two_way)
     rows = weight > 0
     if given is None:
         Z, z_names = X, x_names
@@ -196,12 +204,27 @@ def check_moment_data(
     if weight_type == "sampling":
         weight = weight / weight.mean()
     if groups is not None:
-        groups = np.unique(groups[rows], return_inverse=True)[1]
+        groups = _positions(groups[rows])
     z_names = [name for name, keep in zip(z_names, kept, strict=True) if keep]
     return MomentData(
         X[rows], y[rows], Z[rows][:, kept], weight, weight_type, groups, x_names,
         z_names, rows,
     )  # fmt: skip
+
+
+def _clusters(groups: Any, n_rows: int, two_way: bool) -> IntArray | None:
+    """Return checked clusters, (n,) or, where they may, (n, 2)."""
+    if two_way and np.ndim(groups) == 2 and np.shape(groups)[1] == 2:
+        ways = np.asarray(groups).T
+        return np.array([check_groups(labels, n_rows) for labels in ways]).T
+    return check_groups(groups, n_rows)
+
+
+def _positions(labels: IntArray) -> IntArray:
+    """Return labels as positions 0, 1, ..., of each column."""
+    if labels.ndim == 1:
+        return np.unique(labels, return_inverse=True)[1]
+    return np.column_stack([_positions(way) for way in labels.T])
 
 
 def check_regressors(

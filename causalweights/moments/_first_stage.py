@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,8 +95,16 @@ class FirstStage:
         )
 
     def __str__(self) -> str:
+        table = self.to_frame().to_string(float_format=lambda value: f"{value:.4g}")
+        return "\n".join([table, *self._joint()])
+
+    def _repr_html_(self) -> str:
+        table = self.to_frame().to_html(float_format="{:.4g}".format)
+        return table + "".join(f"<div>{escape(line)}</div>" for line in self._joint())
+
+    def _joint(self) -> list[str]:
+        """Return what is said of all columns together, line by line."""
         lines = [
-            self.to_frame().to_string(float_format=lambda value: f"{value:.4g}"),
             f"{self.n_excluded} excluded instruments",
             f"Cragg-Donald F: {self.cragg_donald:.4g}",
             f"Kleibergen-Paap rk Wald F: {self.kleibergen_paap:.4g}",
@@ -107,7 +116,7 @@ class FirstStage:
             lines.append(f"Effective F: {self.effective_f.statistic:.4g}")
             lines.append(f"  critical values: {_table(self.effective_f.critical)}")
             lines.append(f"  simplified: {_table(self.effective_f.simplified)}")
-        return "\n".join(lines)
+        return lines
 
 
 def _table(values: dict[float, float]) -> str:

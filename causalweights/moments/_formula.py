@@ -7,7 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from causalweights._categories import is_frame
+from causalweights._formula import (
+    model_matrix,
+    outcome,
+    pandas_frame,
+    rows_by_formula,
+    values_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,36 +129,14 @@ def formula_design(formula: str, data: Any) -> FormulaDesign:
     ValueError
         For other formulas, unknown columns, and missing values.
     """
-    try:
-        from formulaic import Formula
-        from formulaic.errors import FormulaicError
-        from formulaic.parser import DefaultFormulaParser
-    except ImportError as error:
-        raise ImportError(
-            "formulas need formulaic: pip install causalweights[formula]."
-        ) from error
     import pandas as pd
 
-    parts = IVFormula.parse(formula)
-    frame = _pandas(data)
-    parser = DefaultFormulaParser(include_intercept=False)
-
-    def matrix(terms: str) -> Any:
-        try:
-            spec = Formula(terms, _parser=parser, _ordering="none")
-            return spec.get_model_matrix(frame, na_action="raise")
-        except (FormulaicError, ValueError) as error:
-            raise ValueError(f"the terms {terms!r} of the formula: {error}") from error
-
-    y = matrix(parts.outcome)
-    if y.shape[1] != 1:
-        raise ValueError(
-            f"the outcome {parts.outcome!r} gives {y.shape[1]} columns; it must be one."
-        )
-    X, Z = matrix(parts.regressors), None
+    parts, frame = IVFormula.parse(formula), pandas_frame(data)
+    y = outcome(parts.outcome, frame)
+    X, Z = model_matrix(parts.regressors, frame), None
     if parts.all_instruments is not None:
-        Z = pd.DataFrame(matrix(parts.all_instruments))
-    return FormulaDesign(y.iloc[:, 0], pd.DataFrame(X), Z, X.model_spec)
+        Z = pd.DataFrame(model_matrix(parts.all_instruments, frame))
+    return FormulaDesign(y, pd.DataFrame(X), Z, X.model_spec)
 
 
 class FormulaMixin:
@@ -195,11 +179,9 @@ class FormulaMixin:
         ValueError
             For bad formulas, missing values, and what ``fit`` refuses.
         """
-        design = formula_design(formula, data)
-        weight, labels = (
-            data[value] if isinstance(value, str) else value
-            for value in (sample_weight, groups)
-        )
+        design, frame = formula_design(formula, data), pandas_frame(data)
+        weight = values_of(frame, sample_weight, "sample_weight")
+        labels = values_of(frame, groups, "groups")
         fitted = cls(**params).fit(
             design.X, design.y, instruments=design.Z, sample_weight=weight,
             groups=labels,
@@ -209,18 +191,4 @@ class FormulaMixin:
 
     def _regressors_of(self, X: Any) -> Any:
         """Return X, or what the formula makes of a frame that holds its columns."""
-        spec = getattr(self, "_formula_spec", None)
-        if (
-            spec is None
-            or not is_frame(X)
-            or set(self.feature_names_in_) <= set(X.columns)
-        ):
-            return X
-        return spec.get_model_matrix(_pandas(X), na_action="raise")
-
-
-def _pandas(data: Any) -> Any:
-    """Return a pandas frame of a pandas or polars one."""
-    if not is_frame(data):
-        raise ValueError("data must be a data frame with the formula's columns.")
-    return data if hasattr(data, "iloc") else data.to_pandas()
+        return rows_by_formula(self, X)

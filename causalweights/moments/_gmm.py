@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -22,10 +24,22 @@ from causalweights.moments._data import (
 )
 from causalweights.moments._formula import FormulaMixin
 from causalweights.moments._gmm_covariance import CovarianceOptions
-from causalweights.moments._gmm_fit import GMMFit, GMMSettings, fit_gmm
+from causalweights.moments._gmm_fit import (
+    GMMFit,
+    GMMSettings,
+    continuous_objective,
+    fit_gmm,
+    refit_gmm,
+)
 from causalweights.moments._model_regression import LinearIVMoment
 from causalweights.moments._models import MomentModel
-from causalweights.moments._moment_result import MomentMixin, MomentResult, TestResult
+from causalweights.moments._moment_bootstrap import Refit
+from causalweights.moments._moment_inference import (
+    MomentInferenceMixin,
+    moment_influence,
+)
+from causalweights.moments._moment_result import MomentResult, TestResult
+from causalweights.moments._profile import Objective
 
 _STEPS = {1: "one-step", 2: "two-step", "iterated": "iterated", "cue": "CUE"}
 
@@ -35,7 +49,7 @@ def _predicts(estimator: GMM) -> bool:
     return estimator.moment is None or hasattr(estimator.moment, "predict")
 
 
-class GMM(FormulaMixin, MomentMixin, BaseEstimator):
+class GMM(FormulaMixin, MomentInferenceMixin, BaseEstimator):
     r"""Generalised method of moments, linear instrumental variables by default.
 
     Chooses theta so that weighted mean moments are smallest,
@@ -220,8 +234,8 @@ class GMM(FormulaMixin, MomentMixin, BaseEstimator):
             Excluded instruments and the exogenous columns of X; None takes X.
         sample_weight : array-like of shape (n,) or None, default=None
             Rows of weight zero are removed first.
-        groups : array-like of shape (n,) or None, default=None
-            Clusters.
+        groups : array-like of shape (n,) or (n, 2) or None, default=None
+            Clusters; two columns are two ways.
 
         Returns
         -------
@@ -237,6 +251,7 @@ class GMM(FormulaMixin, MomentMixin, BaseEstimator):
             data = check_moment_data(
                 self, X, y, instruments, sample_weight, groups,
                 fit_intercept=self.fit_intercept, weight_type=self.weight_type,
+                two_way=True,
             )  # fmt: skip
             model = LinearIVMoment() if self.moment is None else self.moment
             self.moment_ = model.prepare(data)
@@ -270,9 +285,10 @@ class GMM(FormulaMixin, MomentMixin, BaseEstimator):
 
     def _store(self, data: MomentData, found: GMMFit) -> None:
         """Set the fitted attributes."""
+        self._sample = data
         self.weight_matrix_, self.objective_ = found.W, found.objective
         self.n_iter_, self.converged_ = found.n_iter, found.converged
-        options = found.covariance
+        self._covariance = options = found.covariance
         hac = options.cov_type == "hac"
         self.hac_bandwidth_ = options.lags if hac else None
         self.instrument_names_ = data.z_names
@@ -286,16 +302,29 @@ class GMM(FormulaMixin, MomentMixin, BaseEstimator):
         if hac:
             details["Kernel"] = f"{options.kernel}, {options.lags:g} lags"
         if data.groups is not None:
-            details["No. clusters"] = int(data.groups.max()) + 1
+            details["No. clusters"] = data.n_clusters
         j_test = TestResult.of(
             "Hansen's J", found.j_statistic, n_moments - len(found.theta),
             "the moments have mean zero",
         )  # fmt: skip
         result = MomentResult(
-            found.theta, found.cov, self.moment_.names(data), data.n_samples, j_test,
-            details, "Generalised method of moments",
+            found.theta, self._checked_cov(found.cov), self.moment_.names(data),
+            data.n_samples, j_test, details, "Generalised method of moments",
         )  # fmt: skip
         self._store_result(result)
+
+    def _refit(self) -> Refit:
+        return partial(refit_gmm, settings=replace(self._settings(), n_starts=1))
+
+    def _criterion(self) -> Objective:
+        if self.steps != "cue":
+            return super()._criterion()
+        return continuous_objective(self.moment_, self._sample, self._covariance)
+
+    def _influence(self) -> FloatArray:
+        return moment_influence(
+            self.moment_, self._sample, self.params_, self.weight_matrix_
+        )
 
     @available_if(_predicts)
     def predict(self, X: Any) -> FloatArray:

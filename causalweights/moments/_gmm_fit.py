@@ -297,6 +297,39 @@ class _Problem:
         )
 
 
+def refit_gmm(
+    model: MomentModel, data: MomentData, settings: GMMSettings
+) -> tuple[FloatArray, FloatArray]:
+    """Return the estimate of another sample, and its covariance.
+
+    Raises
+    ------
+    ValueError
+        Where there is none.
+    """
+    found = fit_gmm(model, data, settings, np.random.RandomState(0))
+    if not found.converged:
+        raise ValueError(f"no convergence in max_iter={settings.max_iter} steps.")
+    return found.theta, found.cov
+
+
+def continuous_objective(
+    model: MomentModel, data: MomentData, options: CovarianceOptions
+) -> ContinuousObjective:
+    """Return the criterion of continuous updating.
+
+    Parameters
+    ----------
+    model : MomentModel
+    data : MomentData
+    options : CovarianceOptions
+        Resolved.
+    """
+    restriction = restriction_of(model, data, _orthonormal(model, data)[1])
+    covariance = MomentCovariance(data, restriction, options)
+    return ContinuousObjective(restriction, data.masses, covariance)
+
+
 def _orthonormal(
     model: MomentModel, data: MomentData
 ) -> tuple[FloatArray, FloatArray | None]:

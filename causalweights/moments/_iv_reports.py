@@ -19,10 +19,11 @@ from causalweights.moments._anderson_rubin import (
 from causalweights.moments._data import check_identified
 from causalweights.moments._first_stage import FirstStage, first_stage
 from causalweights.moments._iv_state import LinearIVState
-from causalweights.moments._moment_result import MomentMixin, TestResult
+from causalweights.moments._moment_inference import MomentInferenceMixin
+from causalweights.moments._moment_result import TestResult
 
 
-class IVReportsMixin(MomentMixin):
+class IVReportsMixin(MomentInferenceMixin):
     """Tests and confidence sets of an estimator that keeps a `LinearIVState`."""
 
     _state: LinearIVState
@@ -218,21 +219,36 @@ class IVReportsMixin(MomentMixin):
             intervals = s_statistic_set(state.equation, level, smooth)
         return ConfidenceSet(intervals, level, state.endogenous[0])
 
-    def conf_int(
-        self, level: float = 0.95, method: Literal["wald", "ar"] = "wald"
+    def conf_int(  # type: ignore[override]
+        self,
+        level: float = 0.95,
+        method: Literal["wald", "bootstrap", "ar"] = "wald",
+        *,
+        n_boot: int = 999,
+        random_state: Any = None,
+        n_jobs: int | None = None,
     ) -> FloatArray:
         """Return confidence intervals.
 
         Parameters
         ----------
         level : float, default=0.95
-        method : {"wald", "ar"}, default="wald"
-            ``"wald"``: one normal interval a coefficient, (p, 2). ``"ar"``: the pieces
-            of `anderson_rubin_set` of the endogenous coefficient, (k, 2), k = 0 where
-            it is empty; ends may be infinite.
+        method : {"wald", "bootstrap", "ar"}, default="wald"
+            ``"wald"``: one normal interval a coefficient, (p, 2). ``"bootstrap"``:
+            percentile-t, as in `GMM.conf_int`. ``"ar"``: the pieces of
+            `anderson_rubin_set` of the endogenous coefficient, (k, 2), k = 0 where it
+            is empty; ends may be infinite.
+        n_boot : int, default=999
+        random_state : int, RandomState instance or None, default=None
+        n_jobs : int or None, default=None
+            Of the bootstrap.
         """
         if method == "ar":
             return self.anderson_rubin_set(level).intervals
-        if method != "wald":
-            raise ValueError(f"method={method!r} is unknown: choose 'wald' or 'ar'.")
-        return super().conf_int(level)
+        if method not in ("wald", "bootstrap"):
+            raise ValueError(
+                f"method={method!r} is unknown: choose 'wald', 'bootstrap' or 'ar'."
+            )
+        return super().conf_int(
+            level, method, n_boot=n_boot, random_state=random_state, n_jobs=n_jobs
+        )

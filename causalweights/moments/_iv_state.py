@@ -11,7 +11,7 @@ from causalweights._typing import FloatArray, IntArray
 from causalweights.moments import _iv_tests as tests
 from causalweights.moments._data import MomentData
 from causalweights.moments._gmm_covariance import CovarianceOptions
-from causalweights.moments._k_class import LinearEquation, linear_equation
+from causalweights.moments._k_class import KClassFit, LinearEquation, linear_equation
 from causalweights.moments._moment_covariance import smoother
 from causalweights.moments._moment_result import TestResult
 from causalweights.moments._weak_iv import (
@@ -59,7 +59,9 @@ class LinearIVState:
     equation : LinearEquation
     options : CovarianceOptions
         Resolved.
-    groups : ndarray of shape (n,) or None
+    groups : ndarray of shape (n,) or (n, 2) or None
+    n_groups : int
+        Clusters, of the way that has fewer; zero without.
     residuals : ndarray of shape (n,)
         Multiplied by the roots of the weights, as all columns here.
     x_names, z_names, excluded : list of str
@@ -71,6 +73,7 @@ class LinearIVState:
     equation: LinearEquation
     options: CovarianceOptions
     groups: IntArray | None
+    n_groups: int
     residuals: FloatArray
     x_names: list[str]
     z_names: list[str]
@@ -88,9 +91,9 @@ class LinearIVState:
     ) -> LinearIVState:
         """Return the state of a fit to the data."""
         return cls(
-            equation, options, data.groups, residuals, data.x_names, data.z_names,
-            excluded_names(data), np.sqrt(data.sample_weight)[:, None] * data.Z,
-            data.sample_weight,
+            equation, options, data.groups, data.n_clusters, residuals, data.x_names,
+            data.z_names, excluded_names(data),
+            np.sqrt(data.sample_weight)[:, None] * data.Z, data.sample_weight,
         )  # fmt: skip
 
     @property
@@ -101,11 +104,6 @@ class LinearIVState:
                 self.x_names, self.equation.endogenous, strict=True
             ) if endogenous
         ]  # fmt: skip
-
-    @property
-    def n_groups(self) -> int:
-        """Clusters, zero without."""
-        return 0 if self.groups is None else int(self.groups.max()) + 1
 
     def smooth(self) -> Smoother | None:
         """Return the product with T; None for ``"unadjusted"``."""
@@ -156,3 +154,43 @@ class LinearIVState:
         if smooth is None:
             return tests.sargan(self.equation, self.residuals)
         return tests.score_overid(self.equation, self.residuals, smooth)
+
+
+def k_class_scores(
+    fit: KClassFit, state: LinearIVState, *, projected: bool
+) -> FloatArray:
+    """Return the rows' scores, (n, p): the estimate's error is bread times their sum.
+
+    Parameters
+    ----------
+    fit : KClassFit
+    state : LinearIVState
+    projected : bool
+        Whether the scores are of the projected regressors, for k that tends to one,
+        or of the ones that the estimating equation uses.
+    """
+    columns = fit.projected if projected else fit.regressors
+    return state.equation.scores(columns, fit.residuals)
+
+
+def k_class_covariance(
+    fit: KClassFit, state: LinearIVState, scores: FloatArray, *, debiased: bool
+) -> FloatArray:
+    """Return the covariance of k-class estimates, (p, p).
+
+    Parameters
+    ----------
+    fit : KClassFit
+    state : LinearIVState
+    scores : ndarray of shape (n, p)
+    debiased : bool
+        Multiply by n / (n - p), clusters by (n - 1) / (n - p).
+    """
+    n, p, smooth = state.equation.n_samples, len(fit.params), state.smooth()
+    if debiased and n <= p:
+        raise ValueError(f"debiased=True needs more than {p} rows, got {n:g}.")
+    factor = (n - (state.n_groups > 0)) / (n - p) if debiased else 1.0
+    if smooth is None:
+        return fit.bread * (factor * float(fit.residuals @ fit.residuals) / n)
+    cov = factor * fit.bread @ (scores.T @ smooth(scores)) @ fit.bread
+    return 0.5 * (cov + cov.T)

@@ -73,7 +73,8 @@ def basmann(equation: LinearEquation, residuals: FloatArray) -> TestResult:
     """
     found, n = sargan(equation, residuals), equation.n_samples
     statistic = found.statistic * equation.df_reduced / (n - found.statistic)
-    return TestResult.of("Basmann", statistic, found.df, VALID)
+    df = equation.n_excluded - equation.n_endogenous
+    return TestResult.of("Basmann", statistic, df, VALID)
 
 
 def anderson_rubin_overid(equation: LinearEquation) -> TestResult:

@@ -27,10 +27,15 @@ from causalweights.moments._kernel_reference import (
     sample_design,
     smoothed_design,
 )
-from causalweights.moments._lam_choice import Criterion, LamChoice, choose_lam
+from causalweights.moments._lam_choice import (
+    REFERENCE_LAM,
+    Criterion,
+    LamChoice,
+    choose_lam,
+)
 from causalweights.moments._models import MomentModel, restriction_of
 from causalweights.moments._moment_features import KernelName
-from causalweights.moments._one_step import efficient_step
+from causalweights.moments._one_step import combined_covariance, efficient_step
 from causalweights.moments._profile import Minimum, Restriction, minimize, minimize_from
 from causalweights.moments._sandwich import overidentification, sandwich
 from causalweights.moments._starts import moment_minima
@@ -147,24 +152,25 @@ def fit_kernel_moments(
     if lam is None:
         splits = kept_splits(s.cv, data.rows)
         folds = make_folds(splits, len(B), groups=data.groups, random_state=rng)
+        reference = _lowest(design, REFERENCE_LAM, starts, s)
         choice = choose_lam(
-            design, starts[0], folds, criterion=s.criterion, instruments=data.Z,
+            design, reference.theta, folds, criterion=s.criterion, instruments=data.Z,
             groups=data.groups, tol=s.tol, max_iter=s.max_iter, n_jobs=s.n_jobs,
         )  # fmt: skip
         lam, starts = choice.lam, [choice.theta, *starts[1:]]
-    reference = design
+    target = design
     if s.reference == "kde":
-        reference = smoothed_design(
+        target = smoothed_design(
             model, data, design, observations, features, scale,
             n_draws=s.n_reference or len(B), bandwidth=s.kde_bandwidth, rng=rng,
         )  # fmt: skip
-    minimum = _lowest(reference, lam, starts, s)
+    minimum = _lowest(target, lam, starts, s)
     dual = minimum.at.dual
-    found = _inferred(model, data, design, minimum, lam, s)
+    found = _inferred(model, data, design, minimum, lam, choice, s)
     valid_j = not (smooth or s.reference == "kde" or s.one_step)
     estimate = KernelFit(
         minimum.theta, found.cov, minimum, lam, choice,
-        reference.w if dual is None else dual.p / dual.p.sum(),
+        target.w if dual is None else dual.p / dual.p.sum(),
         observations.bandwidth, features, scale, found.norm, found.G.shape[0],
         _j_statistic(found, data.n_samples) if valid_j else None, minimum.converged,
     )  # fmt: skip
@@ -218,7 +224,7 @@ def _scaled_starts(
     """Return residuals of unit scale at the best start, their scale, and the starts.
 
     Starts are the minima of the moments' norm, which is linear least squares for a
-    linear model.
+    linear model; and the model's own, since the norm may be lowest where V is not.
     """
     n_starts = 1 if model.linear else s.n_starts
     minima = moment_minima(
@@ -236,7 +242,7 @@ def _scaled_starts(
             restriction, data.masses, starts, len(starts), rng, s.tol, s.max_iter
         )
         starts = [minimum.theta for minimum in minima]
-    return restriction, scale, starts
+    return restriction, scale, starts if model.linear else [*starts, start]
 
 
 def _lowest(
@@ -275,9 +281,13 @@ def _inferred(
     design: KernelDesign,
     minimum: Minimum,
     lam: float,
+    choice: LamChoice | None,
     s: KernelSettings,
 ) -> _Inference:
-    """Return the sandwich with the weight that V has near its minimum."""
+    """Return the sandwich with the weight that V has near its minimum.
+
+    Where rows chose their own weights it is that of held-out rows.
+    """
     theta, restriction, w = minimum.theta, design.restriction, design.w
     M, residual = restriction.moments(theta), restriction.residual(theta)
     G = restriction.mean_slopes(restriction.jacobian(theta), w)
@@ -287,7 +297,11 @@ def _inferred(
     if np.isfinite(lam):
         own = penalized(omega_kappa(M, design.Phi, w, s.kappa), lam, None)
         W = Factor(own).solve(W)
-    cov = sandwich(G, W, omega, data.n_samples)
+    if choice is not None and choice.held_out is not None:
+        held_out = choice.held_out
+        cov = combined_covariance(held_out.scores, held_out.slopes, data, options)
+    else:
+        cov = sandwich(G, W, omega, data.n_samples)
     centered = MomentCovariance(data, restriction, replace(options, center=True))
     norm = centered.matrix(residual)
     ridge = _NORM_RIDGE * np.eye(len(G))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -13,6 +13,7 @@ from causalweights._blas import single_blas_thread
 from causalweights._typing import FloatArray, IntArray
 from causalweights.moments._dual import Factor
 from causalweights.moments._kernel_design import KernelDesign
+from causalweights.moments._moment_covariance import moment_covariance
 from causalweights.moments._moment_features import fit_block_scale, kernel_features
 from causalweights.moments._profile import KernelObjective, Minimum, minimize
 
@@ -21,6 +22,22 @@ LAM_GRID = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 # Where the covariance that makes the common norm is taken, and that norm's own ridge.
 REFERENCE_LAM = 1e-4
 _NORM_RIDGE = 1e-4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOutScores:
+    """Moments that fits on other folds combine, of every row.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n, p)
+        A m_j, with A = (G'WG)^{-1} G'W and theta of the other folds.
+    slopes : ndarray of shape (p, p)
+        Mean of A dm_j/dtheta.
+    """
+
+    scores: FloatArray
+    slopes: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,12 +51,15 @@ class LamChoice:
         Candidates, and the criterion of each, the smaller the better.
     theta : ndarray of shape (p,)
         Fit of all rows at `REFERENCE_LAM`: a start.
+    held_out : HeldOutScores or None
+        At lam; only ``"variance"`` has them.
     """
 
     lam: float
     grid: FloatArray
     scores: FloatArray
     theta: FloatArray
+    held_out: HeldOutScores | None
 
 
 def choose_lam(
@@ -95,17 +115,53 @@ def choose_lam(
     LamChoice
     """
     reference = minimize(design.objective(REFERENCE_LAM), theta, tol, max_iter)
-    held_out = _HeldOut(design, reference.theta, criterion, instruments, groups)
+    held_out = _HeldOut(design, reference.theta, criterion, instruments)
     order = sorted(grid, key=lambda lam: abs(np.log(lam / REFERENCE_LAM)))
     parts = Parallel(n_jobs=n_jobs)(
         delayed(_fold)(held_out, train, test, order, tol, max_iter)
         for train, test in folds
     )
-    scores = np.array([held_out.score([part[lam] for part in parts]) for lam in grid])
+    tests = [test for _, test in folds]
+    scores = np.empty(len(grid))
+    kept: list[HeldOutScores | None] = []
+    for k, lam in enumerate(grid):
+        own = [part[lam] for part in parts]
+        if any(part is None for part in own):
+            scores[k] = np.inf
+            kept.append(None)
+        elif criterion == "variance":
+            joined = _joined(own, tests)
+            kept.append(joined)
+            scores[k] = _log_variance(joined, design.w, groups)
+        else:
+            kept.append(None)
+            scores[k] = sum(own)
     best = int(np.argmin(scores))
     return LamChoice(
-        float(grid[best]), np.asarray(grid, dtype=float), scores, reference.theta
-    )
+        float(grid[best]), np.asarray(grid, dtype=float), scores, reference.theta,
+        kept[best],
+    )  # fmt: skip
+
+
+def _joined(parts: Sequence[HeldOutScores], tests: Sequence[IntArray]) -> HeldOutScores:
+    """Return the scores of all rows, and the sum of the folds' slopes."""
+    n = sum(len(test) for test in tests)
+    scores = np.empty((n, parts[0].scores.shape[1]))
+    for part, test in zip(parts, tests, strict=True):
+        scores[test] = part.scores
+    return HeldOutScores(scores, np.sum([part.slopes for part in parts], axis=0))
+
+
+def _log_variance(
+    held_out: HeldOutScores, w: FloatArray, groups: IntArray | None
+) -> float:
+    """Return the log-determinant of the sandwich, up to a constant."""
+    omega = moment_covariance(
+        held_out.scores, w, cov_type="robust" if groups is None else "cluster",
+        groups=groups,
+    )  # fmt: skip
+    sign, size = np.linalg.slogdet(held_out.slopes)
+    return float(np.linalg.slogdet(omega)[1] - 2 * size) if sign else np.inf
 
 
 def _fold(
@@ -115,11 +171,11 @@ def _fold(
     lams: Sequence[float],
     tol: float,
     max_iter: int,
-) -> dict[float, tuple[FloatArray, ...] | None]:
+) -> dict[float, Any]:
     """Return what held-out rows say of each lam, each fit from the nearest before."""
     training = held_out.design.take(train)
     fits: dict[float, Minimum] = {}
-    parts: dict[float, tuple[FloatArray, ...] | None] = {}
+    parts: dict[float, Any] = {}
     with single_blas_thread:
         for lam in lams:
             start, near = held_out.theta, None
@@ -136,7 +192,7 @@ def _fold(
 
 
 class _HeldOut:
-    """A criterion: its part from one fold, and the score of all folds' parts."""
+    """What held-out rows say of a fit, by criterion."""
 
     def __init__(
         self,
@@ -144,10 +200,9 @@ class _HeldOut:
         theta: FloatArray,
         criterion: Criterion,
         instruments: FloatArray | None,
-        groups: IntArray | None,
     ) -> None:
-        self.design, self.theta, self.criterion = design, theta, criterion
-        self.instruments, self.groups = instruments, groups
+        self.design, self.theta = design, theta
+        self.criterion, self.instruments = criterion, instruments
         if criterion == "moment":
             M = design.restriction.moments(theta)
             centered = M - design.w @ M
@@ -156,39 +211,20 @@ class _HeldOut:
 
     def part(
         self, objective: KernelObjective, found: Minimum, test: IntArray
-    ) -> tuple[FloatArray, ...]:
+    ) -> HeldOutScores | float:
         held = self.design.restriction.take(test)
         w = self.design.w[test]
         if self.criterion == "hsic":
             assert self.instruments is not None
-            residual = held.residual(found.theta)
-            return (np.array(dependence(residual, self.instruments[test])),)
+            return dependence(held.residual(found.theta), self.instruments[test])
         M = held.moments(found.theta)
-        if self.criterion != "variance":
-            mean = (w @ M) / w.sum()
-            norm = self._norm.solve(mean) if self.criterion == "moment" else mean
-            return (np.array(mean @ norm),)
-        A = combination(objective, found)
-        slopes = held.mean_slopes(held.jacobian(found.theta), w)
-        # Row weights enter the sum of squares once, as copies of a row would.
-        scores = np.sqrt(w)[:, None] * (M @ A.T)
-        if self.groups is not None:
-            labels = np.unique(self.groups[test], return_inverse=True)[1]
-            sums = np.zeros((labels.max() + 1, scores.shape[1]))
-            np.add.at(sums, labels, scores)
-            scores = sums
-        return A @ slopes, scores.T @ scores
-
-    def score(self, parts: Sequence[tuple[FloatArray, ...] | None]) -> float:
-        kept = [part for part in parts if part is not None]
-        if len(kept) < len(parts):
-            return np.inf
-        sums = [np.sum(term, axis=0) for term in zip(*kept, strict=True)]
-        if self.criterion != "variance":
-            return float(sums[0])
-        slopes, squares = sums
-        sign, slope_size = np.linalg.slogdet(slopes)
-        return float(np.linalg.slogdet(squares)[1] - 2 * slope_size) if sign else np.inf
+        if self.criterion == "variance":
+            A = combination(objective, found)
+            slopes = held.mean_slopes(held.jacobian(found.theta), w)
+            return HeldOutScores(M @ A.T, A @ slopes)
+        mean = (w @ M) / w.sum()
+        norm = self._norm.solve(mean) if self.criterion == "moment" else mean
+        return float(mean @ norm)
 
 
 def combination(objective: KernelObjective, found: Minimum) -> FloatArray:

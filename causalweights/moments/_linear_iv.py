@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Real
 from typing import Any, Self
 
@@ -25,6 +26,8 @@ from causalweights.moments._iv_reports import IVReportsMixin
 from causalweights.moments._iv_state import (
     LinearIVState,
     check_shared_names,
+    k_class_covariance,
+    k_class_scores,
     weighted_equation,
 )
 from causalweights.moments._k_class import (
@@ -34,36 +37,11 @@ from causalweights.moments._k_class import (
     liml_kappa,
 )
 from causalweights.moments._model_regression import LinearIVMoment
+from causalweights.moments._models import MomentModel
+from causalweights.moments._moment_bootstrap import Refit
 from causalweights.moments._moment_result import MomentResult, TestResult
 
 _METHODS = {"2sls": "2SLS", "liml": "LIML", "fuller": "Fuller", "k-class": "k-class"}
-
-
-def k_class_covariance(
-    fit: KClassFit, state: LinearIVState, *, projected: bool, debiased: bool
-) -> FloatArray:
-    """Return the covariance of k-class estimates, (p, p).
-
-    Parameters
-    ----------
-    fit : KClassFit
-    state : LinearIVState
-    projected : bool
-        Whether the scores are of the projected regressors, for k that tends to one,
-        or of the ones that the estimating equation uses.
-    debiased : bool
-        Multiply by n / (n - p), clusters by (n - 1) / (n - p).
-    """
-    n, p, smooth = state.equation.n_samples, len(fit.params), state.smooth()
-    if debiased and n <= p:
-        raise ValueError(f"debiased=True needs more than {p} rows, got {n:g}.")
-    factor = (n - (state.n_groups > 0)) / (n - p) if debiased else 1.0
-    if smooth is None:
-        return fit.bread * (factor * float(fit.residuals @ fit.residuals) / n)
-    columns = fit.projected if projected else fit.regressors
-    scores = state.equation.scores(columns, fit.residuals)
-    cov = factor * fit.bread @ (scores.T @ smooth(scores)) @ fit.bread
-    return 0.5 * (cov + cov.T)
 
 
 def _testable(state: LinearIVState) -> TestResult | None:
@@ -225,8 +203,8 @@ class LinearIV(FormulaMixin, IVReportsMixin, BaseEstimator):
             least squares.
         sample_weight : array-like of shape (n,) or None, default=None
             Rows of weight zero are removed first.
-        groups : array-like of shape (n,) or None, default=None
-            Clusters.
+        groups : array-like of shape (n,) or (n, 2) or None, default=None
+            Clusters; two columns are two ways.
 
         Returns
         -------
@@ -242,20 +220,28 @@ class LinearIV(FormulaMixin, IVReportsMixin, BaseEstimator):
             data = check_moment_data(
                 self, X, y, instruments, sample_weight, groups,
                 fit_intercept=self.fit_intercept, weight_type=self.weight_type,
+                two_way=True,
             )  # fmt: skip
             check_shared_names(data)
-            check_identified(data.X, data.Z, data.x_names)
-            equation = weighted_equation(data)
-            fit = k_class(equation, self._kappa(equation))
-            options = CovarianceOptions(
-                self.cov_type, kernel=self.hac_kernel, bandwidth=self.hac_bandwidth
-            ).resolved(LinearIVMoment(), data, k_class(equation).params)
-            state = LinearIVState.of(data, equation, fit.residuals, options)
-            cov = k_class_covariance(
-                fit, state, projected=self.method != "k-class", debiased=self.debiased
-            )
+            self._sample = data
+            state, fit, _, cov = self._estimate(data)
             self._store(data, state, fit, cov)
         return self
+
+    def _estimate(
+        self, data: MomentData
+    ) -> tuple[LinearIVState, KClassFit, FloatArray, FloatArray]:
+        """Return the equation's state, the fit, its rows' scores and covariance."""
+        check_identified(data.X, data.Z, data.x_names)
+        equation = weighted_equation(data)
+        fit = k_class(equation, self._kappa(equation))
+        options = CovarianceOptions(
+            self.cov_type, kernel=self.hac_kernel, bandwidth=self.hac_bandwidth
+        ).resolved(LinearIVMoment(), data, k_class(equation).params)
+        state = LinearIVState.of(data, equation, fit.residuals, options)
+        scores = k_class_scores(fit, state, projected=self.method != "k-class")
+        cov = k_class_covariance(fit, state, scores, debiased=self.debiased)
+        return state, fit, scores, cov
 
     def _kappa(self, equation: LinearEquation) -> float:
         """Return k, checked."""
@@ -273,6 +259,24 @@ class LinearIV(FormulaMixin, IVReportsMixin, BaseEstimator):
         if self.method == "fuller":
             kappa -= self.fuller / equation.df_reduced
         return kappa
+
+    def _model(self) -> MomentModel:
+        return LinearIVMoment()
+
+    def _refit(self) -> Refit:
+        return self._estimate_of
+
+    def _estimate_of(
+        self, model: MomentModel, data: MomentData
+    ) -> tuple[FloatArray, FloatArray]:
+        # The residual of zero coefficients is the outcome, of a recentred model too.
+        outcome = model.residual(np.zeros(data.X.shape[1]), data)[:, 0]
+        _, fit, _, cov = self._estimate(replace(data, y=outcome))
+        return fit.params, cov
+
+    def _influence(self) -> FloatArray:
+        _, fit, scores, _ = self._estimate(self._sample)
+        return self._sample.n_samples * scores @ fit.bread
 
     def _store(
         self, data: MomentData, state: LinearIVState, fit: KClassFit, cov: FloatArray
@@ -304,7 +308,7 @@ class LinearIV(FormulaMixin, IVReportsMixin, BaseEstimator):
         self._store_result(
             MomentResult(
                 fit.params,
-                cov,
+                self._checked_cov(cov),
                 data.x_names,
                 data.n_samples,
                 _testable(state),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Literal
 
@@ -23,6 +24,8 @@ _RULES: dict[str, tuple[int, float, float]] = {
 }
 # Autoregressions nearer to a unit root than this are moved back.
 _LARGEST_ROOT = 0.97
+# What rounding may make of an eigenvalue that is zero, beside ones.
+_ROUNDING = 1e-10
 
 
 def moment_covariance(
@@ -40,7 +43,9 @@ def moment_covariance(
     .. math:: \Omega = N^{-1} S' T S
 
     with T the copies' diagonal (``"robust"``, HC0), G / (G - 1) times the indicator of
-    a common cluster, or kernel weights of the rows' distance in time.
+    a common cluster, or kernel weights of the rows' distance in time. Two-way clusters:
+    the sum of both ways' T less that of their intersections [2]_; Omega may then have
+    negative eigenvalues.
 
     Parameters
     ----------
@@ -50,8 +55,8 @@ def moment_covariance(
     copies : ndarray of shape (n,) or None, default=None
         Frequency weights; N is their sum.
     cov_type : {"robust", "cluster", "hac"}, default="robust"
-    groups : ndarray of shape (n,) or None, default=None
-        Clusters 0, ..., G - 1.
+    groups : ndarray of shape (n,) or (n, 2) or None, default=None
+        Clusters 0, ..., G - 1, of one way or two.
     center : bool, default=False
         Subtract the scores' mean first.
     kernel : {"bartlett", "parzen", "quadratic_spectral"}, default="bartlett"
@@ -62,6 +67,8 @@ def moment_covariance(
     References
     ----------
     .. [1] Newey & West (1987), Econometrica 55; Andrews (1991), Econometrica 59.
+    .. [2] Cameron, Gelbach & Miller (2011), Robust inference with multiway clustering,
+       Journal of Business & Economic Statistics 29, equation 2.11.
 
     Examples
     --------
@@ -100,15 +107,10 @@ def smoother(
     elif cov_type == "cluster":
         if groups is None:
             raise ValueError("cov_type='cluster' needs groups: one label a row.")
-        n_groups = int(groups.max()) + 1
-        if n_groups < 2:
-            raise ValueError("cov_type='cluster' needs at least two clusters.")
-        factor = n_groups / (n_groups - 1)
+        clustered = _cluster_smoother(copies, groups)
 
         def plain(S: FloatArray) -> FloatArray:
-            sums = np.zeros((n_groups, S.shape[1]))
-            np.add.at(sums, groups, copies[:, None] * S)
-            return factor * copies[:, None] * sums[groups]
+            return clustered(S)
 
     elif cov_type == "hac":
         if np.any(copies != copies[0]):
@@ -134,6 +136,54 @@ def smoother(
         return smoothed - masses[:, None] * smoothed.sum(axis=0)
 
     return centered
+
+
+def _cluster_smoother(
+    copies: FloatArray, groups: IntArray
+) -> Callable[[FloatArray], FloatArray]:
+    """Return the product with T of clusters, (n,) or (n, 2)."""
+    if groups.ndim == 2:
+        both = np.unique(groups, axis=0, return_inverse=True)[1].ravel()
+        first, second, common = (
+            _cluster_smoother(copies, labels) for labels in (*groups.T, both)
+        )
+        return lambda S: first(S) + second(S) - common(S)
+    n_groups = int(groups.max()) + 1
+    if n_groups < 2:
+        raise ValueError("cov_type='cluster' needs at least two clusters.")
+    factor = n_groups / (n_groups - 1)
+
+    def plain(S: FloatArray) -> FloatArray:
+        sums = np.zeros((n_groups, S.shape[1]))
+        np.add.at(sums, groups, copies[:, None] * S)
+        return factor * copies[:, None] * sums[groups]
+
+    return plain
+
+
+def nonnegative(cov: FloatArray) -> FloatArray:
+    """Return a covariance of estimates without negative eigenvalues.
+
+    That of two-way clusters may have some. They are those of the matrix in units of the
+    roots of its diagonal, so that the result moves with the parameters' units.
+
+    Warns
+    -----
+    UserWarning
+        Where there were some.
+    """
+    size = np.sqrt(np.abs(np.diagonal(cov)))
+    outer = np.outer(size, size)
+    values, vectors = np.linalg.eigh(cov / np.where(outer > 0, outer, 1.0))
+    if values[0] >= -_ROUNDING:
+        return cov
+    warnings.warn(
+        "the covariance of the estimates has negative eigenvalues, which are set to "
+        "zero: at least one way has too few clusters.",
+        UserWarning,
+        stacklevel=6,
+    )
+    return (vectors * np.maximum(values, 0.0)) @ vectors.T * outer
 
 
 def unadjusted_covariance(

@@ -26,8 +26,9 @@ class TestResult:
     ----------
     name : str
     statistic : float
-    df : int
-        Degrees of freedom of the chi-squared law, or of an F law's numerator.
+    df : int or None
+        Degrees of freedom of the chi-squared law, or of an F law's numerator; None
+        where the p-value comes from draws.
     pvalue : float
         NaN without degrees of freedom.
     null : str
@@ -40,7 +41,7 @@ class TestResult:
 
     name: str
     statistic: float
-    df: int
+    df: int | None
     pvalue: float
     null: str
     df_denominator: float | None = None
@@ -64,11 +65,11 @@ class TestResult:
         return cls(name, float(statistic), int(df), pvalue, null, df_denominator)
 
     def __str__(self) -> str:
-        law = f"chi2({self.df})"
+        law = "" if self.df is None else f" ~ chi2({self.df})"
         if self.df_denominator is not None:
-            law = f"F({self.df}, {self.df_denominator:g})"
+            law = f" ~ F({self.df}, {self.df_denominator:g})"
         p = "" if np.isnan(self.pvalue) else f", p = {self.pvalue:.4f}"
-        return f"{self.name}: {self.statistic:.4f} ~ {law}{p}. H0: {self.null}."
+        return f"{self.name}: {self.statistic:.4f}{law}{p}. H0: {self.null}."
 
 
 @dataclass(frozen=True, eq=False)

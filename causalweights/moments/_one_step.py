@@ -63,7 +63,7 @@ def efficient_step(
     data : MomentData
     folds : list of (train, test)
     options : CovarianceOptions
-        Resolved; ``"unadjusted"`` counts as ``"robust"``.
+        Resolved.
     tol, max_iter : float and int
         Of Newton's method: it stops at steps of ``tol`` standard errors.
     """
@@ -72,22 +72,52 @@ def efficient_step(
         data.sample_weight / data.n_samples, folds,
     )  # fmt: skip
     weighted = data.moment_weight[:, None, None] * instruments
-    kind = "robust" if options.cov_type == "unadjusted" else options.cov_type
+
+    def scores_at(theta: FloatArray) -> FloatArray:
+        return np.einsum("npr,nr->np", weighted, restriction.residual(theta))
+
+    scores = scores_at(theta)
+    unit = np.sqrt(data.masses @ scores**2)
+    unit = np.where(unit > 0, unit, 1.0)
     for _ in range(max_iter):
         H = np.einsum(
             "n,npr,nrk->pk", data.masses, weighted, restriction.jacobian(theta)
         )
-        scores = np.einsum("npr,nr->np", weighted, restriction.residual(theta))
-        step = -np.linalg.lstsq(H, data.masses @ scores)[0]
-        theta = theta + step
-        omega = moment_covariance(
-            scores, data.copies, cov_type=kind, groups=data.groups,
-            kernel=options.kernel, bandwidth=options.lags,
-        )  # fmt: skip
-        cov = sandwich(H, np.eye(len(H)), omega, data.n_samples)
+        cov = combined_covariance(scores, H, data, options)
+        mean = data.masses @ scores
+        step = -np.linalg.solve(H, mean)
         if np.all(np.abs(step) <= tol * np.sqrt(np.diagonal(cov))):
-            return OneStep(theta, cov, True)
+            return OneStep(theta + step, cov, True)
+        for share in 0.5 ** np.arange(30):  # from a bad start full steps may diverge
+            scores = scores_at(theta + share * step)
+            new = data.masses @ scores
+            if np.linalg.norm(new / unit) < np.linalg.norm(mean / unit):
+                break
+        theta = theta + share * step
     return OneStep(theta, cov, False)
+
+
+def combined_covariance(
+    scores: FloatArray, slopes: FloatArray, data: MomentData, options: CovarianceOptions
+) -> FloatArray:
+    """Return the covariance of the root of p moments, ``H^{-1} Omega H^{-T} / N``.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n, p)
+        Each row's moments, times its sampling weight.
+    slopes : ndarray of shape (p, p)
+        H, their mean derivative.
+    data : MomentData
+    options : CovarianceOptions
+        Resolved; ``"unadjusted"`` counts as ``"robust"``.
+    """
+    kind = "robust" if options.cov_type == "unadjusted" else options.cov_type
+    omega = moment_covariance(
+        scores, data.copies, cov_type=kind, groups=data.groups, kernel=options.kernel,
+        bandwidth=options.lags,
+    )  # fmt: skip
+    return sandwich(slopes, np.eye(len(slopes)), omega, data.n_samples)
 
 
 def learned_instruments(

@@ -1,8 +1,9 @@
 """Outer problem: the parameter that minimises the profile of the inner problem.
 
 By the envelope theorem the gradient of V(theta) is ``sum_j p_j b'dm_j/dtheta`` at the
-inner solution. Its Hessian follows from the inner problem's factor, exactly for moments
-linear in theta, so that Newton's method needs 3 to 6 values of V.
+inner solution. Its Hessian follows from the inner problem's factor and, for moments not
+linear in theta, differences of their slopes, so that Newton's method needs few values
+of V: 3 to 6 for linear moments.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from causalweights.moments._dual import DualProblem, InnerDual
 # Directions whose curvature is less than this share of Gauss-Newton's get that share.
 _LEAST_CURVATURE = 0.1
 _MOST_DAMPING = 1e12
+# Newton's steps to infinity pass for small ones, against the gain, after some 1e12.
+_LOST = 1e8
+# Of theta, between the rounding of slopes that are differences and third derivatives.
+_DIFFERENCE = 1e-5
 _TRIAL = 20
 
 
@@ -58,6 +63,26 @@ class Restriction:
         weighted = (p[:, None] * self.B).T
         slopes = [weighted @ jacobian[:, i] for i in range(r)]
         return np.concatenate(slopes).reshape(-1, k)
+
+    def curvature(
+        self, theta: FloatArray, jacobian: FloatArray, b: FloatArray, p: FloatArray
+    ) -> FloatArray:
+        """Return ``sum_j p_j b'd^2 m_j/dtheta^2``, (k, k), by differences of slopes.
+
+        Where slopes near theta are not finite: zero.
+        """
+        weights = p[:, None] * (self.B @ b.reshape(jacobian.shape[1], -1).T)
+        steps = _DIFFERENCE * np.maximum(1.0, np.abs(theta))
+        found = np.zeros((len(theta), len(theta)))
+        for k, step in enumerate(steps):
+            moved = theta.copy()
+            moved[k] += step
+            with np.errstate(over="ignore", invalid="ignore"):
+                change = (self.jacobian(moved) - jacobian) / (moved[k] - theta[k])
+                found[k] = np.einsum("nr,nrp->p", weights, change)
+        if not np.all(np.isfinite(found)):
+            return np.zeros_like(found)
+        return (found + found.T) / 2
 
     def take(self, rows: IntArray) -> Restriction:
         """Return the restriction on some rows."""
@@ -121,16 +146,17 @@ class KernelObjective:
 
     def __call__(self, theta: FloatArray, near: Evaluation | None) -> Evaluation:
         M = self.restriction.moments(theta)
-        if not np.all(np.isfinite(M)):
+        jacobian = self.restriction.jacobian(theta)
+        if not (np.all(np.isfinite(M)) and np.all(np.isfinite(jacobian))):
             return _nowhere(theta)
         start = near.dual.x if near is not None and near.dual is not None else None
         dual = self.problem.solve(M, start)
         if not dual.feasible:
             return _nowhere(theta)
-        jacobian = self.restriction.jacobian(theta)
         C = self.restriction.along(jacobian, dual.b)
         G = self.restriction.mean_slopes(jacobian, dual.p)
         hessian, gauss_newton = self.problem.theta_hessians(dual, M, C, G)
+        hessian = hessian + self.restriction.curvature(theta, jacobian, dual.b, dual.p)
         centered = M - self.problem.w @ M
         covariance = (self.problem.w[:, None] * centered).T @ centered
         spread = float(np.sum(self.problem.weight_matrix(dual) * covariance))
@@ -157,16 +183,18 @@ class QuadraticObjective:
     def __call__(self, theta: FloatArray, near: Evaluation | None) -> Evaluation:
         M = self.restriction.moments(theta)
         mbar = self.w @ M
-        if not np.all(np.isfinite(mbar)):
-            return _nowhere(theta)
-        G = self.restriction.mean_slopes(self.restriction.jacobian(theta), self.w)
+        jacobian = self.restriction.jacobian(theta)
+        G = self.restriction.mean_slopes(jacobian, self.w)
         gauss_newton = G.T @ self._weighted(G)
+        if not (np.all(np.isfinite(mbar)) and np.all(np.isfinite(gauss_newton))):
+            return _nowhere(theta)
         centered = (self.w[:, None] * (M - mbar)).T
         spread = float(np.sum(self._weighted(centered) * centered))
         weighted = self._weighted(mbar)
+        curvature = self.restriction.curvature(theta, jacobian, weighted, self.w)
         return Evaluation(
-            0.5 * float(mbar @ weighted), G.T @ weighted, gauss_newton, gauss_newton,
-            0.5 * spread,
+            0.5 * float(mbar @ weighted), G.T @ weighted, gauss_newton + curvature,
+            gauss_newton, 0.5 * spread,
         )  # fmt: skip
 
 
@@ -202,7 +230,8 @@ def minimize(
 
     Stops where the next step is at most ``tol`` standard errors long: its gain against
     the value plus what sampling leaves of it, so that the scale of the objective (V is
-    of order 1 / lam) does not matter. Values of inf are stepped back from.
+    of order 1 / lam) does not matter. Values of inf are stepped back from. An objective
+    that is lowest at infinity, as with weak instruments, has no minimum to arrive at.
 
     Parameters
     ----------
@@ -215,8 +244,8 @@ def minimize(
     near : Evaluation or None, default=None
         At a neighbour, to start the inner problem from.
     """
-    at = objective(theta, near)
-    damping, converged, n_iter = 0.0, False, 0
+    first, start = objective(theta, near), theta
+    at, damping, converged, n_iter = first, 0.0, False, 0
     while np.isfinite(at.value):
         model = _Model(at)
         small = tol**2 * (at.value + at.noise)
@@ -234,7 +263,14 @@ def minimize(
             break
         theta, at, n_iter = theta + step, new, n_iter + 1
         damping = damping / 10.0 if damping > 1e-4 else 0.0
+    converged = converged and not _lost(theta - start, first)
     return Minimum(theta, at, n_iter, converged, np.array([at.value]))
+
+
+def _lost(moved: FloatArray, start: Evaluation) -> bool:
+    """Whether parameters are infinitely far, in standard errors of the start."""
+    squares = np.diagonal(start.gauss_newton) * moved**2
+    return bool(np.any(squares > _LOST**2 * (start.value + start.noise)))
 
 
 class _Model:
@@ -242,7 +278,8 @@ class _Model:
 
     def __init__(self, at: Evaluation) -> None:
         diagonal = np.diagonal(at.gauss_newton)
-        self._unit = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+        # On the way to infinity slopes vanish, and squares must not overflow.
+        self._unit = 1.0 / np.sqrt(np.where(diagonal > 1e-150, diagonal, 1.0))
         outer = self._unit[:, None] * self._unit
         self._gradient = self._unit * at.gradient
         metric = outer * at.gauss_newton
@@ -295,4 +332,5 @@ def minimize_from(
             "no weights satisfy the moments at any start: zero is outside the convex "
             "hull of the moments. Use fewer instruments, lam > 0, or other starts."
         )
-    return replace(best, values=np.array([minimum.at.value for minimum in found]))
+    values = np.array([minimum.at.value for minimum in found])
+    return replace(best, values=values[np.isfinite(values)])

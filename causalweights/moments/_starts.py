@@ -14,10 +14,12 @@ from causalweights.moments._profile import (
     minimize,
 )
 
-# Random starts lie so many standard errors around the best minimum so far, but no
-# further than a multiple of its size where a parameter is hardly determined.
+# Every other random start lies so many standard errors around the best minimum so far,
+# but no further than a multiple of its size where a parameter is hardly determined.
 _SPREAD = 4.0
 _FURTHEST = 3.0
+# The others lie around the first start, which is not in a valley that leads nowhere.
+_AROUND = 1.0
 # A drawn start that has not arrived after so many steps is on its way to infinity.
 _TRIAL = 30
 # Minima are the same where their parameters differ by so many standard errors.
@@ -43,7 +45,8 @@ def moment_minima(
     starts : sequence of ndarray of shape (p,)
         All are tried.
     n_starts : int
-        Starts in all; those missing are drawn around the best minimum.
+        Starts in all; those missing are drawn, in turns, around the first start and the
+        best minimum.
     rng : RandomState
     tol, max_iter : float and int
         As in `minimize`.
@@ -60,11 +63,14 @@ def moment_minima(
         raise ValueError(
             "the moments are not finite at any start: check the model's start values."
         )
-    for _ in range(n_starts - len(starts)):
-        best = min(found, key=lambda minimum: minimum.at.value)
-        spread = _SPREAD * _standard_errors(best)
-        spread = np.minimum(spread, _FURTHEST * (1.0 + np.abs(best.theta)))
-        start = best.theta + spread * rng.standard_normal(len(spread))
+    for k in range(n_starts - len(starts)):
+        center: FloatArray = starts[0]
+        spread: FloatArray = _AROUND * (1.0 + np.abs(center))
+        if k % 2:
+            best = min(found, key=lambda minimum: minimum.at.value)
+            center, spread = best.theta, _SPREAD * _standard_errors(best)
+            spread = np.minimum(spread, _FURTHEST * (1.0 + np.abs(center)))
+        start = center + spread * rng.standard_normal(len(spread))
         other = minimize(objective, start, tol, min(max_iter, _TRIAL))
         if other.converged:
             found.append(other)

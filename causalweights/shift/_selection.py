@@ -76,6 +76,9 @@ class ClassifierPath:
         columns["selected"] = np.arange(len(self.D)) == self.selected
         return pd.DataFrame(columns, index=pd.Index(self.D, name="D"))
 
+    def _repr_html_(self) -> str:
+        return self.to_frame().to_html(float_format="{:.4g}".format)
+
 
 def check_grid(D_grid: Any) -> list[float]:
     """Return the values of D to try, increasing; None is the authors' grid."""

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from causalweights._base import unchanged_on_error
+from causalweights._formula import rows_by_formula
 from causalweights._typing import FloatArray
 from causalweights._validation import (
     check_covariates,
@@ -386,6 +387,7 @@ class UniformTransformerEffect(EffectMixin, BaseEstimator):
                 f"arm={arm!r} was not imputed; these were: "
                 f"{', '.join(repr(label) for label in self._predictors)}."
             )
+        X = rows_by_formula(self, X)
         numbers = check_covariates(self, X, reset=False, min_rows=1)
         given = X if hasattr(X, "columns") else numbers
         return self._predictors[arm].predict(self, self._comparison, numbers, given)

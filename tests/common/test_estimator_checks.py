@@ -26,13 +26,18 @@ from sklearn.utils.metadata_routing import UNUSED
 
 import causalweights
 from causalweights import (
+    GEL,
     GMM,
+    MMR,
     DoubleKernelMeanMatching,
+    DoubleWeightingClassifier,
     DRLearner,
     EntropyBalancer,
     IndependenceBalancer,
     IPMBalancer,
+    KernelIV,
     KernelMeanMatching,
+    KernelMoments,
     LinearIV,
     LocalPolynomialRegressor,
     PropensityWeighter,
@@ -47,6 +52,7 @@ from causalweights import (
     WeightedEffect,
     WeightedKernelRidge,
 )
+from causalweights.moments import NonlinearLeastSquares
 from causalweights.shift import (
     LogisticRatio,
     RuLSIF,
@@ -224,6 +230,14 @@ class CheckedShift(ShiftWeightedEstimator):
         return super().fit(X, y, X_target=target, sample_weight=sample_weight)
 
 
+class CheckedDoubleWeighting(DoubleWeightingClassifier):
+    """Fit for the rows given, as `CheckedShift` does."""
+
+    def fit(self, X, y, sample_weight=None):
+        target = TargetSample(X, sample_weight)
+        return super().fit(X, y, X_target=target, sample_weight=sample_weight)
+
+
 class CheckedConformal(WeightedConformalRegressor):
     """Fit for the rows given, as `CheckedShift` does."""
 
@@ -244,6 +258,18 @@ class CheckedLinearIV(LinearIV):
         return super().score(X, y, instruments=Z, sample_weight=sample_weight)
 
 
+class CheckedKernelIV(KernelIV):
+    """Fit as `CheckedLinearIV` does."""
+
+    def fit(self, X, y, sample_weight=None):
+        Z = instruments_of(X)
+        return super().fit(X, y, instruments=Z, sample_weight=sample_weight)
+
+    def score(self, X, y, sample_weight=None):
+        Z = instruments_of(X)
+        return super().score(X, y, instruments=Z, sample_weight=sample_weight)
+
+
 def instruments_of(X):
     try:
         values = np.asarray(X, dtype=np.float64)
@@ -252,6 +278,27 @@ def instruments_of(X):
     if values.ndim != 2 or not np.all(np.isfinite(values)) or not values.size:
         return X
     return np.column_stack([np.cbrt(values[:, 0]), np.sin(values[:, 0]), values[:, 1:]])
+
+
+class CheckedGEL(GEL):
+    """Fit with functions of the first column as instruments: those of all are many."""
+
+    def fit(self, X, y, sample_weight=None):
+        Z = instruments_of(X)
+        Z = Z if Z is X else Z[:, :2]
+        return super().fit(X, y, instruments=Z, sample_weight=sample_weight)
+
+    def score(self, X, y, sample_weight=None):
+        Z = instruments_of(X)[:, :2]
+        return super().score(X, y, instruments=Z, sample_weight=sample_weight)
+
+
+def root_curve(X, theta):
+    """Return a function of the first column, which 15 rows of 30 columns identify."""
+    return theta[0] + theta[1] * np.cbrt(X[:, 0])
+
+
+CURVE = NonlinearLeastSquares(root_curve, [0.0, 1.0])
 
 
 class CheckedLocal(LocalPolynomialRegressor):
@@ -283,6 +330,7 @@ RIDGE = {"bandwidth": 1.0, "ridge": 0.1, "weight_type": "frequency"}
 KERNEL = {"discriminator": "gaussian", "bandwidth": 1.0, "ridge": 0.01}
 COUNTS = {"weight_type": "frequency"}
 FIXED_SCALE = {"bandwidth": 1.0, **COUNTS}
+FEW = {"n_components": 20, "n_instruments": 20, "cv": 2}
 LINEAR = {
     "outcome_model": LinearRegression(), "propensity_model": LogisticRegression(),
     "final_model": LinearRegression(),
@@ -315,11 +363,22 @@ CASES = {
     ),
     "gmm": (GMM(), COLLINEAR),
     "gmm-frequency": (GMM(steps="cue", fit_intercept=True, **COUNTS), COLLINEAR),
+    "gel": (GEL(), COLLINEAR),
+    "gel-frequency": (CheckedGEL(CURVE, divergence="log", **COUNTS), {}),
+    "kernel-moments": (KernelMoments(**FEW), COLLINEAR),
+    "kernel-moments-frequency": (
+        KernelMoments(CURVE, lam=1e-2, n_components=None, **FIXED_SCALE),
+        {},
+    ),
+    "mmr": (MMR(), COLLINEAR),
+    "mmr-frequency": (MMR(CURVE, n_instruments=None, **FIXED_SCALE), {}),
     "linear-iv": (CheckedLinearIV(), COLLINEAR),
     "linear-iv-frequency": (
         CheckedLinearIV("liml", fit_intercept=True, **COUNTS),
         COLLINEAR,
     ),
+    "kernel-iv": (CheckedKernelIV(), SAMPLING),
+    "kernel-iv-frequency": (KernelIV(**FIXED_SCALE), {}),
     "kernel-ridge": (WeightedKernelRidge(bandwidth=1.0, **COUNTS), {}),
     "stack": (StackedRegressor(), {}),
     "stack-given": (
@@ -348,6 +407,11 @@ CASES = {
     "shift-classes": (
         CheckedShift(GaussianNB(), KernelMeanMatching(**FIXED_SCALE)),
         {},
+    ),
+    "double-weighting": (CheckedDoubleWeighting(**FIXED_SCALE), {}),
+    "double-weighting-zero-one": (
+        CheckedDoubleWeighting(loss="0-1", D=2.0, features="poly2", **FIXED_SCALE),
+        {"check_decision_proba_consistency": "only probabilities have target weights"},
     ),
     "conformal": (
         CheckedConformal(LinearRegression(), KernelMeanMatching(**FIXED_SCALE)),
@@ -461,7 +525,11 @@ FITTED = {
     **WEIGHTERS,
     "effect": EFFECT,
     "ustatistic": UniformTransformerEffect(),
+    "gel": GEL(fit_intercept=True),
     "gmm": GMM(fit_intercept=True),
+    "kernel-moments": KernelMoments(fit_intercept=True, **FEW),
+    "mmr": MMR(fit_intercept=True),
+    "kernel-iv": KernelIV(),
     "linear-iv": LinearIV(fit_intercept=True),
     "ridge": WeightedKernelRidge(),
     "stack": StackedRegressor(),
@@ -484,6 +552,8 @@ def fitted(estimator, data, X=None, **metadata):
         return new.fit(X, data["y"], **metadata)
     if isinstance(new, SHIFT):
         return new.fit(X, data["y"], X_target=TargetSample(X), **metadata)
+    if isinstance(new, DoubleWeightingClassifier):
+        return new.fit(X, data["a"], X_target=TargetSample(X), **metadata)
     return new.fit(X, data["a"], **metadata)
 
 

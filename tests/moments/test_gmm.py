@@ -454,7 +454,7 @@ class Sinusoid(MomentModel):
         return (data.y - np.sin(theta[0] * data.X[:, 0]))[:, None]
 
     def start(self, data):
-        return np.array([1.0])
+        return np.array([0.5])
 
 
 def test_several_starts_find_what_one_misses():

@@ -65,6 +65,10 @@ def test_variance_is_that_of_held_out_rows_with_learned_instruments():
         half = np.linalg.inv(slopes)
         expected = np.linalg.slogdet(half @ squares @ half.T)[1]
         assert score == pytest.approx(expected, abs=1e-6)
+        if lam == found.lam:
+            np.testing.assert_allclose(found.held_out.slopes, slopes, rtol=1e-5)
+            rows = found.held_out.scores
+            np.testing.assert_allclose(rows.T @ rows / N, squares, rtol=1e-5)
     assert found.lam == GRID[int(np.argmin(found.scores))]
 
 
@@ -91,9 +95,9 @@ def test_clusters_of_equal_rows_raise_no_information():
     np.testing.assert_allclose(
         plain.scores, choose_lam(design, start, single, grid=GRID).scores, atol=1e-6
     )
-    # Sums of 2 score twice as much: each square four times, in half as many terms.
+    # Of moments with mass 1 / N each, N sums of two instead of 2 N terms.
     np.testing.assert_allclose(
-        clustered.scores, plain.scores + 2 * np.log(2), atol=1e-9
+        clustered.scores, plain.scores - 2 * np.log(N - 1), atol=1e-9
     )
 
 

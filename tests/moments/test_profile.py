@@ -136,6 +136,7 @@ def test_continuously_updated_gmm_of_card_is_below_linearmodels():
     problem = DualProblem(none, none[0], w, np.inf, 0.0, None, "chi2")
     found = minimize(KernelObjective(linear(X, y, Z), problem), start)
     assert found.theta[0] == pytest.approx(theirs.params.iloc[-1], abs=1e-4)
+    assert found.theta[0] == pytest.approx(0.1623756, abs=1e-7)
     ours = j_statistic(found.theta)
     assert 2e-6 < j_statistic(start) - ours < 3e-6
     assert 2 * n * found.at.value == pytest.approx(ours / (1 - ours / n), rel=1e-8)
@@ -200,6 +201,42 @@ def test_hessian_is_exact_for_linear_moments(divergence):
         for e in np.eye(2)
     ]  # fmt: skip
     np.testing.assert_allclose(objective(theta, None).hessian, differences, rtol=1e-6)
+
+
+@pytest.mark.parametrize("divergence", ["kl", "log", "chi2", None])
+def test_hessian_has_the_moments_second_derivatives(nonlinear, divergence):
+    restriction, _, w = nonlinear
+    objective = QuadraticObjective(restriction, w)
+    if divergence:
+        objective = value_of(nonlinear, 0.1, 0.05, divergence)
+    theta, h = np.array([0.4, 1.1]), 1e-4
+    differences = [
+        (objective(theta + h * e, None).gradient
+         - objective(theta - h * e, None).gradient) / (2 * h)
+        for e in np.eye(2)
+    ]  # fmt: skip
+    hessian = objective(theta, None).hessian
+    np.testing.assert_allclose(hessian, differences, rtol=1e-4, atol=1e-7)
+
+
+def test_a_flat_valley_is_walked_to_its_end():
+    """Gauss-Newton's steps along it overshoot by more than they correct.
+
+    Moments (a, c - b a^2 / 2): at a = 0 the objective's curvature is 1 - b c.
+    """
+    b, c = 1.0, -1.5
+
+    def residual(theta):
+        a = np.full(4, theta[0])
+        return np.column_stack([a, c - b * a**2 / 2])
+
+    def jacobian(theta):
+        return np.tile([[[1.0], [-b * theta[0]]]], (4, 1, 1))
+
+    restriction = Restriction(residual, jacobian, np.ones((4, 1)))
+    found = minimize(QuadraticObjective(restriction, np.full(4, 0.25)), np.ones(1))
+    assert found.converged and found.n_iter <= 8
+    assert found.theta[0] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_minimum_is_stationary_and_lowest_of_the_starts(nonlinear):

@@ -1,7 +1,6 @@
 """The quickstart: the README's code and figures, the script as a notebook."""
 
 import importlib.util
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -21,33 +20,16 @@ def readme_tool():
 
 
 @pytest.fixture(scope="module")
-def notebook(tmp_path_factory):
+def notebook(tmp_path_factory, execute):
     """Execute the vignette as a notebook, with a cell that shows the objects."""
     import jupytext
     import nbformat
-    from nbclient import NotebookClient
 
     folder = tmp_path_factory.mktemp("quickstart")
     book = jupytext.read(ROOT / "vignettes" / "quickstart.py")
     for shown in ("balancer", "effect", "effect.result_", "balance"):
         book.cells.append(nbformat.v4.new_code_cell(shown))
-    book.metadata["kernelspec"] = {
-        "name": "quickstart",
-        "display_name": "this environment",
-        "language": "python",
-    }
-    kernel = folder / "kernels" / "quickstart"
-    kernel.mkdir(parents=True)
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec = {"argv": command, "display_name": "quickstart", "language": "python"}
-    (kernel / "kernel.json").write_text(json.dumps(spec))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JUPYTER_PATH", str(folder))
-        client = NotebookClient(
-            book, timeout=300, resources={"metadata": {"path": str(folder)}}
-        )
-        client.execute()
-    return book, folder
+    return execute(book, folder), folder
 
 
 def outputs(cell, kind):
