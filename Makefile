@@ -7,15 +7,15 @@ JOBS ?= 2
 
 BIN = $(VENV)/bin
 CONFIG = setup.cfg pyproject.toml
-CHECKED = causalweights data tests tools $(wildcard benchmarks vignettes)
+CHECKED = causalweights data docs tests tools $(wildcard benchmarks vignettes)
 
 # Two test processes share the machine: one BLAS thread each, and no display.
 RUN_PYTEST = MPLBACKEND=Agg OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	$(BIN)/python -m pytest
 PARALLEL = -n $(JOBS) --dist worksteal
 
-.PHONY: help quickstart test test-slow test-lowest doctest bench bench-quick lint \
-	format typecheck check clean
+.PHONY: help quickstart test test-slow test-lowest doctest bench bench-quick docs \
+	test-docs lint format typecheck check clean
 
 help:
 	@echo "quickstart   install and run vignettes/quickstart.py"
@@ -25,6 +25,8 @@ help:
 	@echo "doctest      the examples in the docstrings alone"
 	@echo "bench        ours beside the peers, an hour or more: docs/benchmarks.md"
 	@echo "bench-quick  the same on small sizes, two minutes, to build/"
+	@echo "docs         the site, vignettes executed: build/docs/html"
+	@echo "test-docs    the same in a browser: build/docs/screenshots"
 	@echo "lint         ruff and codespell;  format: let ruff mend what it can"
 	@echo "typecheck    mypy on the package"
 	@echo "check        lint, typecheck, doctest, test: what CI runs"
@@ -52,6 +54,16 @@ $(VENV)/.bench: $(VENV)/.pip
 	-$(INSTALL) "adapt>=0.4.5"
 	touch $@
 
+$(VENV)/.docs: $(VENV)/.pip
+	$(INSTALL) --editable ".[docs]"
+	touch $@
+
+# Chromium comes from the system's packages; see the script for other systems.
+$(VENV)/.browser: $(VENV)/.docs docs/browser/install.sh
+	docs/browser/install.sh
+	$(INSTALL) --editable ".[browser]"
+	touch $@
+
 $(VENV)/.lint: $(VENV)/.test
 	$(INSTALL) --group lint
 	touch $@
@@ -74,6 +86,16 @@ test-lowest:
 
 doctest: $(VENV)/.test
 	$(RUN_PYTEST) causalweights
+
+# Pages of names that are gone must not stay. A vignette runs again where its script
+# has changed; `make clean` has all of them run again, as in CI.
+docs: $(VENV)/.docs
+	rm -rf docs/api/generated
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+		$(BIN)/python -m sphinx -W --keep-going docs build/docs/html
+
+test-docs: docs $(VENV)/.browser
+	$(BIN)/python -m pytest docs/browser
 
 # On an idle machine, and never as a test.
 bench: $(VENV)/.bench
@@ -98,5 +120,6 @@ check: lint typecheck doctest test
 
 clean:
 	rm -rf build dist *.egg-info .venv .venv-lowest .venv-ci
+	rm -rf docs/api/generated docs/vignettes
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find causalweights data tests tools -name __pycache__ -prune -exec rm -rf {} +

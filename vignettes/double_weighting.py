@@ -202,21 +202,21 @@ errors.legend(
 # - **The ridge and the wider tolerances matter as much as D.** The paper's program (no
 #   ridge, smallest tolerances) keeps a tenth of the source in B, and makes 17 % errors
 #   in place of 13 %; on the real data 1.4 to 2.2 times as many.
-# - **Logistic regression is as good, or better.** On the real data it makes fewer errors
-#   than any minimax rule, weighted or not, and has better probabilities. In A weighted
-#   logistic regression is best of all. In B, where a third of the target is out of
-#   reach, labels are alike, but the minimax probabilities are better: 0.41 nats in place
-#   of 0.56. Ringnorm tells no method from another.
-# - **Only the bound bounds.** The minimax risk of the paper's program was below the risk
-#   in most replicates. The bound held in 95 % or more of every row but one: robust
+# - **Logistic regression is as good, or better.** On the real data it makes fewer
+#   errors than any minimax rule, weighted or not, and has better probabilities. In A
+#   weighted logistic regression is best of all. In B, where a third of the target is
+#   out of reach, labels are alike, but the minimax probabilities are better: 0.41 nats
+#   in place of 0.56. Ringnorm tells no method from another.
+# - **Only the bound bounds.** The minimax risk of the paper's program was below the
+#   risk in most replicates. The bound held in 95 % or more of every row but one: robust
 #   weights do not make the weighted samples agree, and on Ringnorm by component a bound
-#   that takes this as given failed in seven of twenty splits. On the splits, with 13
-#   to 30 features or ten classes, it is above guessing: it holds, and says nothing.
+#   that takes this as given failed in seven of twenty splits. On the splits, with 13 to
+#   30 features or ten classes, it is above guessing: it holds, and says nothing.
 #
 # ## The reference runs
 #
-# These are on the first 10 or 12 of the same draws. Logistic regressions agree. With the
-# ridge weights are unique, but the smallest feasible tolerances are not. A simplex
+# These are on the first 10 or 12 of the same draws. Logistic regressions agree. With
+# the ridge weights are unique, but the smallest feasible tolerances are not. A simplex
 # method returns a vertex, where few moments take the whole mismatch; the package takes
 # the centre, where all share it. With the vertex in place of the centre (column
 # *vertex*), and everything else ours, the reference's figures come out to the third

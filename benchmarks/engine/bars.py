@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cases import effects, gram, large, qp, startup, ustatistics
+from cases import effects, gram, large, qp, shift, startup, ustatistics
 from problems import KERNELS
 from results import OURS, Results
 
@@ -158,6 +158,32 @@ def errors_part(setup: str):
     ]
 
 
+def shift_part(case: str, seconds: float, label: str, megabytes: float = math.nan):
+    found = [
+        within("shift", "seconds", seconds, f"{label}: time", " s"),
+        within("shift", "gap", 1e-8, "gap"),
+    ]
+    if megabytes == megabytes:
+        found.append(within("memory", "extra_mb", megabytes, "memory", " MB"))
+    return case, found
+
+
+def quoted_part(n: int, plain: float, default: float):
+    """Return the part of MRCpy's quoted time over ours, without and with the ridge."""
+
+    def figure(label: str, ours: str, limit: float):
+        def ratio(r: Results, case: str) -> Figure:
+            value = shift.MRCPY_QUOTED[n] / r.fastest("shift", case, ours)
+            return Figure(label, value, limit, "x", at_least=True)
+
+        return ratio
+
+    return shift.double_name(n), [
+        figure(f"n=t={n}: kappa=0", shift.PLAIN, plain),
+        figure("default", OURS, default),
+    ]
+
+
 BARS = [
     Bar("gaussian_gram", "Gaussian Gram, n=5000, against scikit-learn", "gram", [
         gram_part("Gaussian", 5, "scikit-learn", 3.5),
@@ -221,6 +247,19 @@ BARS = [
     ]),
     Bar("effect_errors", "RMSE of the effect over EconML's, setups A to F, n=1000",
         "effects", [errors_part(setup) for setup in effects.SETUPS]),
+    Bar("shift_weights", "Double weighting, D=4, one thread", "shift", [
+        shift_part(shift.double_name(1000), 0.3, "n=t=1000"),
+        shift_part(shift.double_name(shift.MANY), 10, f"n=t={shift.MANY}", 500),
+    ]),
+    Bar("shift_path", "Double weighting, ten values of D, n=t=1000", "shift",
+        [shift_part(shift.path_name(1000), 1.5, "ten D")]),
+    Bar("shift_classifier", "DoubleWeightingClassifier, n=t=1000", "shift", [
+        shift_part(shift.classifier_name(1000, loss), 1, f"{loss} loss")
+        for loss in ("log", "0-1")
+    ]),
+    Bar("mrcpy", "Weights of MRCpy at D=4, time quoted, over ours", "shift", [
+        quoted_part(200, 2, 6), quoted_part(500, 3, 60), quoted_part(1000, 3, 100),
+    ]),
     Bar("startup", "Import and first call, CPU seconds", "startup", [
         (startup.IMPORTS, [import_cost]),
         (startup.FIRST_CALL, [

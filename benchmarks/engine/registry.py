@@ -10,7 +10,7 @@ from typing import Any
 
 # In the order of the page; each is a file of cases/ with a function cases(quick).
 TOPICS = (
-    *("gram", "qp", "end_to_end", "ustatistics", "effects"),
+    *("gram", "qp", "end_to_end", "ustatistics", "effects", "shift"),
     *("large", "memory", "startup"),
 )
 
