@@ -307,9 +307,9 @@ print(linear_table.round(3).to_string(na_rep=""))
 # - **A kernel gains nothing here**, not even where the noise grows: sixty functions
 #   where two suffice pull towards least squares. With lam given, the sandwich is of
 #   the rows that chose the weights, and a fifth to a third too small: its intervals
-#   hold the truth in 88 % of these 50 samples, and in 81 % of the first 300. The one
-#   step is cross-fitted and holds it in 94 % of 300; `lam="auto"`, which takes the
-#   variance of held-out rows, in 94 % of 100. Give lam for speed, not for intervals.
+#   hold the truth in 88 % of these 50 samples, and in 81 % of 300 (docs/coverage.md).
+#   The one step is cross-fitted, and `lam="auto"` takes the variance of held-out rows:
+#   both hold it in 95 %. Give lam for speed, not for intervals.
 #
 # ## Noise that grows with the regressor
 #

@@ -11,7 +11,7 @@ from scipy.stats import chi2, f, norm
 from sklearn.utils.validation import check_is_fitted
 
 from causalweights._typing import FloatArray
-from causalweights.inference._result import _number, _short
+from causalweights.inference._result import _number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,7 +220,8 @@ class MomentResult:
         from statsmodels.iolib.tableformatting import fmt_2cols, fmt_params
 
         head = {"No. observations": f"{self.n_samples:g}"}
-        head |= {key: _short(value) for key, value in self.details.items()}
+        for key, value in self.details.items():
+            head[key] = f"{value:.4g}" if isinstance(value, float) else str(value)
         if self.j is not None:
             p = "" if np.isnan(self.j.pvalue) else f", p {self.j.pvalue:.3f}"
             head["J"] = f"{self.j.statistic:.4f}, df {self.j.df}{p}"

@@ -17,7 +17,7 @@ def result():
     return MomentResult(
         np.array([0.13, -0.04, 5.0]), root @ root.T / 50, NAMES, 428.0,
         TestResult.of("Hansen's J", 1.2, 2, "the moments have mean zero"),
-        {"Method": "GMM", "No. moments": 5},
+        {"Method": "GMM", "No. moments": 5, "lam": 1e-3},
     )  # fmt: skip
 
 
@@ -92,6 +92,7 @@ def test_bad_hypotheses_are_refused(hypothesis, values, message, result):
 
 
 def test_what_is_shown(result):
+    assert "0.001" in str(result.summary())  # lam
     text = result.summary(0.9).as_text()
     for part in (
         "educ",
