@@ -67,6 +67,30 @@ table = pd.read_csv(RESULTS / "ipm_balancing.csv").set_index(keys)
 shown = ["reps", "plain_rmse", "ols_rmse", "krr_rmse", "krr_coverage", "ess"]
 print(table[shown].round(2).to_string())"""
     },
+    "comparison": {
+        "table = pd.DataFrame(Parallel(": """\
+QUICK = False
+PROBLEMS = load()
+QUICK = True
+table = pd.read_csv(RESULTS / "comparison.csv").fillna({"said": ""})""",
+        'repeated.insert(0, "rmse"': """\
+repeated = pd.read_csv(RESULTS / "comparison_ihdp.csv", index_col=[0, 1])
+print(repeated.round(3).to_string())""",
+    },
+    "double_weighting": {
+        "split = pd.concat(": """\
+rows = shift_errors.load()
+simulated = rows[rows["design"].isin(["A", "B"])]
+split = rows[rows["design"].isin(DATA_SETS)]""",
+        "beside = reference.compare(": """\
+beside = pd.read_csv(RESULTS / "double_weighting_reference.csv")
+print(beside.round(4).to_string(index=False))""",
+        'estimates["rmse"] = ': """\
+by = pd.read_csv(RESULTS / "double_weighting_intervals.csv", index_col=0)
+estimates = pd.read_csv(RESULTS / "double_weighting_scores.csv", index_col=0)
+print(by.round(3).to_string())
+print(estimates.round(3).to_string())""",
+    },
     "scaling": {
         "table = pd.DataFrame([fit(n)": """\
 table = pd.read_csv(RESULTS / "scaling.csv", index_col="n")
