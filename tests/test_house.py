@@ -29,6 +29,7 @@ FLOORS = [
         "_formula",
         "_from_formula",
         "_numba",
+        "_progress",
         "_scaling",
         "_threads",
         "_typing",

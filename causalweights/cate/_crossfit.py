@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import _safe_indexing
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
+from causalweights._progress import run_jobs
 from causalweights._typing import FloatArray, IntArray
 from causalweights.cate._nuisances import Data, check_outcomes, fit_nuisance
 from causalweights.crossfit import check_arms, make_folds
@@ -149,12 +150,13 @@ def cross_fit(
     if "means" in models:
         check_outcomes(models["means"], data, trains)
     tasks = [(kind, j) for kind in models for j in range(len(trains))]
-    found = Parallel(n_jobs=n_jobs)(
+    jobs = (
         delayed(_fit_predict)(
             kind, models[kind], strategy, data, trains[j], plan.tests[j], seed + j
         )
         for kind, j in tasks
     )
+    found = run_jobs(jobs, n_jobs, "nuisance models")
     fitted: dict[str, list[Any]] = {kind: [] for kind in models}
     predicted: dict[str, FloatArray] = {}
     for (kind, j), (model, values) in zip(tasks, found, strict=True):

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from causalweights._base import unchanged_on_error
 from causalweights._formula import rows_by_formula
 from causalweights._from_formula import EffectFormulaMixin
+from causalweights._progress import ProgressMixin, reports_progress
 from causalweights._typing import WEIGHT_TYPES, FloatArray
 from causalweights._validation import check_covariates, check_same_rows
 from causalweights.cate._evaluation import Evaluation
@@ -39,7 +40,7 @@ _SECOND = ("pseudo_outcome", "weights", "final_model", "modifiers",
 
 
 class PseudoOutcomeRegressor(
-    EffectFormulaMixin, Evaluation, RegressorMixin, BaseEstimator
+    ProgressMixin, EffectFormulaMixin, Evaluation, RegressorMixin, BaseEstimator
 ):
     r"""Estimate how an effect varies with covariates.
 
@@ -236,6 +237,7 @@ class PseudoOutcomeRegressor(
         self.random_state = random_state
         self.n_jobs = n_jobs
 
+    @reports_progress
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,

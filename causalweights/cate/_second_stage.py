@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
+from causalweights._progress import run_jobs
 from causalweights._typing import FloatArray, IntArray
 from causalweights.cate._crossfit import CrossFit, average_prediction
 from causalweights.cate._final import ArmBlend, Targets, fit_final, make_targets
@@ -84,9 +85,8 @@ def fit_second_stage(
         for rep, row in enumerate(targets)
         for c, one in enumerate(row)
     ]
-    found = iter(
-        Parallel(n_jobs=estimator.n_jobs)(delayed(_fit)(*job, None) for job in jobs)
-    )
+    calls = (delayed(_fit)(*job, None) for job in jobs)
+    found = iter(run_jobs(calls, estimator.n_jobs, "final models"))
     return SecondStage(targets, [[next(found) for _ in row] for row in targets])
 
 

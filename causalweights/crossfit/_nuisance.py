@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.utils import _safe_indexing
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 from sklearn.utils.validation import _num_samples
 
+from causalweights._progress import run_jobs
 from causalweights._typing import FloatArray, IntArray
 from causalweights.crossfit._fitting import check_takes_weights, fit_with_weights
 from causalweights.crossfit._folds import Fold
@@ -87,10 +88,11 @@ def outcome_predictions(
         tasks += [(j, train[codes[train] == k], test) for j, k in enumerate(columns)]
     for j, train, _ in tasks:
         check_training(train, columns[j], y, is_classifier(model))
-    parts = Parallel(n_jobs=n_jobs)(
+    jobs = (
         delayed(_fit_predict)(model, X, y, sample_weight, train, test)
         for _, train, test in tasks
     )
+    parts = run_jobs(jobs, n_jobs, "outcome models")
     out = np.full((len(y), len(columns)), np.nan)
     for (j, _, test), part in zip(tasks, parts):
         out[test, j] = part

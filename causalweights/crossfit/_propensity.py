@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
+from causalweights._progress import run_jobs
 from causalweights._typing import FloatArray, IntArray
 from causalweights.crossfit._fitting import fit_with_weights
 from causalweights.crossfit._folds import Fold
@@ -78,10 +79,11 @@ def propensity_predictions(
                 f"a fold has no training row of positive weight in treatment arm "
                 f"{missing[0]}: use fewer folds."
             )
-    parts = Parallel(n_jobs=n_jobs)(
+    jobs = (
         delayed(_fit_predict)(model, X, codes, sample_weight, train, test)
         for train, test in tasks
     )
+    parts = run_jobs(jobs, n_jobs, "propensity models")
     out = np.full((len(codes), n_arms), np.nan)
     for (_, test), part in zip(tasks, parts):
         out[test] = part

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from causalweights._base import unchanged_on_error
+from causalweights._progress import ProgressMixin, reports_progress
 from causalweights._validation import (
     check_covariates,
     check_estimand,
@@ -32,7 +33,7 @@ from causalweights.inference._effect_mixin import EffectMixin
 from causalweights.inference._sample import checked_sample
 
 
-class WeightedEffect(EffectMixin, BaseEstimator):
+class WeightedEffect(EffectMixin, ProgressMixin, BaseEstimator):
     """Estimate an average treatment effect from weights and an outcome model.
 
     The default balances covariates by `IPMBalancer` and augments the weighted contrast
@@ -206,6 +207,7 @@ class WeightedEffect(EffectMixin, BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
+    @reports_progress
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from causalweights._blas import single_blas_thread
+from causalweights._progress import run_jobs
 from causalweights._typing import FloatArray, IntArray
 from causalweights._validation import check_groups
 
@@ -108,10 +109,11 @@ def draw_subsamples(
         for k, b in enumerate(grid)
         for r in range(0, n_subsamples, _CHUNK)
     ]
-    parts = Parallel(n_jobs=n_jobs)(
+    jobs = (
         delayed(_evaluate)(statistic, len(estimate), clusters, members, seed, *task)
         for task in tasks
     )
+    parts = run_jobs(jobs, n_jobs, "subsamples")
     values = np.concatenate([part for part, _ in parts])
     values = values.reshape(len(grid), n_subsamples, len(estimate))
     reasons = [reasons for _, reasons in parts]

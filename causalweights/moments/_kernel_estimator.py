@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from causalweights._base import unchanged_on_error
 from causalweights._blas import single_blas_thread
+from causalweights._progress import ProgressMixin, reports_progress
 from causalweights._typing import FloatArray
 from causalweights.moments._data import (
     MomentData,
@@ -45,7 +46,9 @@ def _predicts(estimator: Any) -> bool:
     return estimator.moment is None or hasattr(estimator.moment, "predict")
 
 
-class _KernelMomentEstimator(FormulaMixin, MomentInferenceMixin, BaseEstimator, ABC):
+class _KernelMomentEstimator(
+    FormulaMixin, MomentInferenceMixin, ProgressMixin, BaseEstimator, ABC
+):
     """Base of estimators of a moment model by the inner problem of `inner_dual`.
 
     A subclass has the parameters below and its own, and `_settings`, which turns them
@@ -74,6 +77,7 @@ class _KernelMomentEstimator(FormulaMixin, MomentInferenceMixin, BaseEstimator, 
     def _settings(self) -> KernelSettings:
         """Return the options of the fit."""
 
+    @reports_progress
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,

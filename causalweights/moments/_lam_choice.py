@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from joblib import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from causalweights._blas import single_blas_thread
+from causalweights._progress import run_jobs
 from causalweights._typing import FloatArray, IntArray
 from causalweights.moments._dual import Factor
 from causalweights.moments._kernel_design import KernelDesign
@@ -117,10 +118,11 @@ def choose_lam(
     reference = minimize(design.objective(REFERENCE_LAM), theta, tol, max_iter)
     held_out = _HeldOut(design, reference.theta, criterion, instruments)
     order = sorted(grid, key=lambda lam: abs(np.log(lam / REFERENCE_LAM)))
-    parts = Parallel(n_jobs=n_jobs)(
+    jobs = (
         delayed(_fold)(held_out, train, test, order, tol, max_iter)
         for train, test in folds
     )
+    parts = run_jobs(jobs, n_jobs, "folds of lam")
     tests = [test for _, test in folds]
     scores = np.empty(len(grid))
     kept: list[HeldOutScores | None] = []

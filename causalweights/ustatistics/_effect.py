@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from causalweights._base import unchanged_on_error
 from causalweights._formula import rows_by_formula
+from causalweights._progress import ProgressMixin, reports_progress
 from causalweights._typing import FloatArray
 from causalweights._validation import (
     check_covariates,
@@ -35,7 +36,7 @@ from causalweights.ustatistics._transformer import UniformTransformer
 from causalweights.ustatistics._uncertainty import with_uncertainty
 
 
-class UniformTransformerEffect(EffectMixin, BaseEstimator):
+class UniformTransformerEffect(EffectMixin, ProgressMixin, BaseEstimator):
     r"""Estimate an average treatment effect by a kernel of uniform covariates.
 
     An arm's covariates are mapped to the uniform law on the unit cube. A linear density
@@ -298,6 +299,7 @@ class UniformTransformerEffect(EffectMixin, BaseEstimator):
         }
         return cls(estimand, **{**preset, **options})
 
+    @reports_progress
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,

@@ -23,7 +23,7 @@ INDENTED = re.compile(r"(?<=\n\n)(?: {4}[^\n]*\n)+")
 COMMAND = re.compile(r"(?: {4}(?:make|python|jupytext|pip) [^\n]*\n)+")
 
 # What fences may hold: code that runs, what it prints, and the site's own directives.
-KINDS = {"python", "text", "{include}", "{toctree}"}
+KINDS = {"python", "text", "{include}", "{math}", "{toctree}"}
 # Pages whose code another test runs, with more to say about its results.
 ELSEWHERE = {
     "README.md": "tests/vignettes/test_quickstart.py",
