@@ -15,15 +15,11 @@ from typing import Any
 from sklearn.utils.parallel import Parallel
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin
 except ImportError:  # before scikit-learn 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stands for scikit-learn's, which has `set_callbacks`."""
-
-    def with_callbacks(method: Callable) -> Callable:
-        """Return the method."""
-        return method
 
 
 # The estimator that is fitted, and the context of its fit; workers have none.
@@ -35,7 +31,10 @@ class ProgressMixin(CallbackSupportMixin):
 
 
 def reports_progress(fit: Callable) -> Callable:
-    """Decorate ``fit`` so that callbacks hear of the loops within."""
+    """Decorate ``fit``, within scikit-learn's ``_fit_context``, to tell callbacks.
+
+    That context has the callbacks torn down.
+    """
 
     @wraps(fit)
     def told(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -47,7 +46,6 @@ def reports_progress(fit: Callable) -> Callable:
     return told
 
 
-@with_callbacks
 def _tell(estimator: Any, call: Callable[[], Any]) -> Any:
     context = estimator._init_callback_context(max_subtasks=None)
     context.call_on_fit_task_begin(estimator=estimator)

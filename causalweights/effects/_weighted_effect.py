@@ -207,8 +207,8 @@ class WeightedEffect(EffectMixin, ProgressMixin, BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    @reports_progress
     @_fit_context(prefer_skip_nested_validation=False)
+    @reports_progress
     def fit(
         self,
         X: Any,

@@ -77,8 +77,8 @@ class _KernelMomentEstimator(
     def _settings(self) -> KernelSettings:
         """Return the options of the fit."""
 
-    @reports_progress
     @_fit_context(prefer_skip_nested_validation=False)
+    @reports_progress
     def fit(
         self,
         X: Any,

@@ -299,8 +299,8 @@ class UniformTransformerEffect(EffectMixin, ProgressMixin, BaseEstimator):
         }
         return cls(estimand, **{**preset, **options})
 
-    @reports_progress
     @_fit_context(prefer_skip_nested_validation=False)
+    @reports_progress
     def fit(
         self,
         X: Any,

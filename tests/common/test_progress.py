@@ -60,6 +60,7 @@ class Recorder:
             raise KeyboardInterrupt
 
     def teardown(self, estimator, context):
+        self.events.append(("teardown", context.task_name))
         self.up -= 1
 
 
@@ -88,7 +89,8 @@ def test_callbacks_hear_of_every_job(name):
         assert_array_equal(mine, plain)
     begun = [task for when, task in recorder.events if when == "begin"]
     ended = [task for when, task in recorder.events if when == "end"]
-    assert sorted(begun) == sorted(ended) and begun[0] == ended[-1] == "fit"
+    assert sorted(begun) == sorted(ended) and begun[0] == "fit"
+    assert recorder.events[-2:] == [("end", "fit"), ("teardown", "fit")]
     assert begun.count("job") == sum(loops.values())
     assert set(begun) == {"fit", "job", *loops}
     assert recorder.up == 0 and _FITTED.get() is None
