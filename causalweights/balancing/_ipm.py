@@ -296,8 +296,8 @@ class IPMBalancer(_TargetsOverlap, _WeighsNewRows):
 
         Adam with learning rate 0.03 for 1000 epochs, no ridge, arms balanced to the
         target one by one, Gaussian bandwidth 10 on standardised covariates. It is kept
-        for comparison: it stops short of the optimum, which `relative_gap_` shows, and
-        warns of it.
+        for comparison: it stops short of the optimum, warns of it, and for the Gaussian
+        kernel `relative_gap_` shows by how much.
 
         Parameters
         ----------

@@ -16,8 +16,8 @@ class GEL(_KernelMomentEstimator):
 
     Chooses theta, and probabilities p of the rows under which all moments hold,
 
-    .. math:: \hat\theta = \arg\min_\theta \min_p D(p \,\|\, 1/n) \quad \text{with}
-              \quad \textstyle\sum_i p_i m_i(\theta) = 0 .
+    .. math:: \hat\theta = \mathrm{argmin}_\theta \min_p D(p \,\|\, 1/n) \quad
+              \text{with} \quad \textstyle\sum_i p_i m_i(\theta) = 0 .
 
     Parameters
     ----------

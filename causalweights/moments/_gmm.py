@@ -54,8 +54,8 @@ class GMM(FormulaMixin, MomentInferenceMixin, BaseEstimator):
 
     Chooses theta so that weighted mean moments are smallest,
 
-    .. math:: \hat\theta = \arg\min_\theta \bar m(\theta)' W \bar m(\theta), \qquad
-              \bar m(\theta) = N^{-1} \textstyle\sum_i m_i(\theta),
+    .. math:: \hat\theta = \mathrm{argmin}_\theta \bar m(\theta)' W \bar m(\theta),
+              \qquad \bar m(\theta) = N^{-1} \textstyle\sum_i m_i(\theta),
 
     with W a given matrix (one step), the inverse of the moments' covariance at the
     estimate before (two steps, iterated), or at theta itself (continuous updating).

@@ -47,7 +47,7 @@ class KernelIV(RegressorMixin, BaseEstimator):
     normal around zero; with a Gaussian-process prior for g the posterior mean solves a
     ridge regression,
 
-    .. math:: \hat g = \arg\min_g \, n\, m(g)' \Omega^{-1} m(g) +
+    .. math:: \hat g = \mathrm{argmin}_g \, n\, m(g)' \Omega^{-1} m(g) +
               \|g\|^2_{\text{prior}} ,
 
     and the moments' marginal likelihood says which prior suits the data.

@@ -18,7 +18,7 @@ class KernelMoments(_KernelMomentEstimator):
 
     Chooses theta so that the sample is closest to a law that satisfies the moments,
 
-    .. math:: \hat\theta = \arg\min_\theta \min_P \frac{1}{2\kappa}
+    .. math:: \hat\theta = \mathrm{argmin}_\theta \min_P \frac{1}{2\kappa}
               \mathrm{MMD}^2(P, P_n) + D(P \,\|\, \omega) + \frac{1}{2\lambda}
               \| E_P[\psi(\theta) \otimes k(Z, \cdot)] \|^2 ,
 

@@ -18,8 +18,8 @@ class MMR(_KernelMomentEstimator):
     Chooses theta so that the largest mean of the residual times a function of the
     instruments, over the unit ball of their kernel, is smallest,
 
-    .. math:: \hat\theta = \arg\min_\theta n^{-2} \textstyle\sum_{ij} \psi_i(\theta)'
-              \psi_j(\theta) k(z_i, z_j) .
+    .. math:: \hat\theta = \mathrm{argmin}_\theta n^{-2} \textstyle\sum_{ij}
+              \psi_i(\theta)' \psi_j(\theta) k(z_i, z_j) .
 
     Parameters
     ----------
