@@ -8,8 +8,8 @@ mu that of the ball. A row of the fit has
     alpha_j = clip(1 + (w(x_j) - nu / 2) / (kappa + mu), 0, 1).
 
 A new row was not in the fit, which would have bent the witness towards it. With the
-rows at a bound staying there, adding it with a share of 1 / n (1 / t) to the program
-gives, exactly,
+rows at a bound staying there, and nu and mu held, adding it with a share of 1 / n
+(1 / t) to the program gives, exactly,
 
     beta(x) = clip((kappa - w(x) + nu / 2) / (kappa + r(x) / n), 0, B / sqrt(D)),
     alpha(x) = clip((kappa + mu + w(x) - nu / 2) / (kappa + mu + r(x) / t), 0, 1),
