@@ -168,7 +168,7 @@ def test_cells_of_two_categories_count_as_one_category():
     ("words", "control"),
     [
         (np.where(TREAT == 1, "drug", "placebo"), "placebo"),
-        (pd.Categorical(TREAT, [1, 0], ordered=True), 0),
+        (pd.Categorical(TREAT.astype(str), ["1", "0"], ordered=True), "0"),
         (TREAT == 1, None),
         (pd.array(TREAT, dtype="Int64"), None),
     ],
