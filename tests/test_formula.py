@@ -51,7 +51,7 @@ X = FRAME[["age", "race", "married"]]
 BY_HAND = pd.DataFrame(
     {
         "age": AGE,
-        **{level: (RACE == level).astype(float) for level in np.unique(RACE)},
+        **{level: (RACE == level).astype(float) for level in np.unique(RACE).tolist()},
         "married": FRAME["married"].to_numpy(),
     },
     index=FRAME.index,
