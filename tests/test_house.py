@@ -360,7 +360,10 @@ def test_lower_bounds_can_be_pinned():
 
 
 # Modules whose distribution has another name, or comes with another one.
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "llvmlite": "numba", "_pytest": "pytest"}
+DISTRIBUTIONS = {
+    "sklearn": "scikit-learn", "llvmlite": "numba", "_pytest": "pytest",
+    "great_tables": "great-tables",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

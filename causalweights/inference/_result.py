@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import norm
 
 from causalweights._typing import FloatArray
+from causalweights.inference._great_table import great_table
 from causalweights.inference._sensitivity import (
     Sensitivity,
     e_value,
@@ -240,6 +241,11 @@ class EffectResult:
     def to_html(self, level: float = 0.95) -> str:
         """Return the contrasts as an HTML table."""
         return self.to_frame(level).to_html(float_format=_number)
+
+    def to_great_table(self, level: float = 0.95) -> Any:
+        """Return a ``great_tables.GT`` of the contrasts (extra ``tables``)."""
+        title = f"{self.estimand.upper()}, {level:.0%} intervals"
+        return great_table(self.to_frame(level), title)
 
     def _repr_html_(self) -> str:
         return self.summary().as_html()

@@ -11,6 +11,7 @@ from scipy.stats import chi2, f, norm
 from sklearn.utils.validation import check_is_fitted
 
 from causalweights._typing import FloatArray
+from causalweights.inference._great_table import great_table
 from causalweights.inference._result import _number
 
 if TYPE_CHECKING:
@@ -271,6 +272,10 @@ class MomentResult:
     def to_html(self, level: float = 0.95) -> str:
         """Return the parameters as an HTML table."""
         return self.to_frame(level).to_html(float_format=_number)
+
+    def to_great_table(self, level: float = 0.95) -> Any:
+        """Return a ``great_tables.GT`` of the parameters (extra ``tables``)."""
+        return great_table(self.to_frame(level), f"Parameters, {level:.0%} intervals")
 
     def _repr_html_(self) -> str:
         return self.summary().as_html()

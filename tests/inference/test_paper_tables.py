@@ -1,4 +1,6 @@
-"""What other packages' tables ask of a result: the attributes of maketables."""
+"""Results in the tables of other packages: great_tables and maketables."""
+
+import sys
 
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ from scipy.stats import norm
 
 from causalweights import EffectResult, EntropyBalancer, WeightedEffect
 from causalweights.cate import InfluenceResult
+from causalweights.moments import MomentResult
 
 EFFECT, SE = np.array([2.0, -1.0]), np.array([0.5, 1.0])
 
@@ -56,3 +59,16 @@ def test_a_fitted_effect_has_all_of_it():
     told = [result.__maketables_stat__(key) for key in keys]
     assert told == [80, "EntropyBalancer", "none"]
     assert result.__maketables_coef_table__["b"].item() == effect.effect_
+
+
+def test_great_table_has_the_numbers(monkeypatch):
+    html = result_of().to_great_table(0.9).as_raw_html()
+    assert "ATT, 90% intervals" in html and "b vs a" in html
+    # 2 - 1.645 / 2, to four digits.
+    for number in ("2.000", "0.5000", "1.178", "2.822"):
+        assert f">{number}<" in html, number
+    moments = MomentResult(EFFECT, np.diag(SE**2), ["educ", "age"], 9.0, None, {})
+    assert "educ" in moments.to_great_table().as_raw_html()
+    monkeypatch.setitem(sys.modules, "great_tables", None)
+    with pytest.raises(ImportError, match=r"causalweights\[tables\]"):
+        result_of().to_great_table()
