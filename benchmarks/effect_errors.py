@@ -23,16 +23,14 @@ propensity, out of fold. Replicate r of setting s and size n draws from
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from replicates import Replicates
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -45,7 +43,6 @@ from causalweights import PseudoOutcomeRegressor
 from causalweights.crossfit import fit_with_weights
 from causalweights.datasets import make_nie_wager
 
-RESULTS = Path(__file__).resolve().parent / "results" / "effect_errors.csv"
 SETTINGS = "ABCDEF"
 KEYS = ["panel", "setting", "n", "rep"]
 COLUMNS = [*KEYS, "estimator", "mse", "average", "seconds"]
@@ -182,35 +179,27 @@ def replicate(panel: str, setting: str, n: int, rep: int) -> list[dict[str, Any]
     ]  # fmt: skip
 
 
+ROWS = Replicates("effect_errors.csv", KEYS, COLUMNS, replicate)
+load = ROWS.load
+
+
+def tasks(panel: str, settings: str, n: int, reps: int) -> list[tuple]:
+    """Return the replicates of some settings."""
+    return [(panel, s, n, rep) for rep in range(reps) for s in settings]
+
+
 def simulate(
-    panel: str, settings: str, n: int, reps: int, jobs: int = 1, done: Any = ()
+    panel: str, settings: str, n: int, reps: int, jobs: int = 1
 ) -> Iterator[pd.DataFrame]:
-    """Yield the rows of each replicate that is not done, in any order."""
-    tasks = [(panel, s, n, rep) for rep in range(reps) for s in settings]
-    found = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(replicate)(*task) for task in tasks if task not in set(done)
-    )
-    for rows in found:
-        yield pd.DataFrame(rows, columns=COLUMNS)
-
-
-def load() -> pd.DataFrame:
-    """Return all rows that are there."""
-    return pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=COLUMNS)
+    """Yield the rows of each replicate, in any order."""
+    return ROWS.simulate(tasks(panel, settings, n, reps), jobs)
 
 
 def extend(
     panel: str, n: int, reps: int, settings: str = SETTINGS, jobs: int = 1
 ) -> None:
     """Bring the file to so many replicates."""
-    done = set(load()[KEYS].itertuples(index=False, name=None))
-    for rows in simulate(panel, settings, n, reps, jobs, done):
-        rows.to_csv(
-            RESULTS, mode="a", header=not RESULTS.exists(), index=False,
-            float_format="%.5g", lineterminator="\n",
-        )  # fmt: skip
-        at = " ".join(str(v) for v in rows.loc[0, KEYS])
-        print(at, f"{rows.loc[0, 'seconds']:.1f} s", file=sys.stderr, flush=True)
+    ROWS.extend(tasks(panel, settings, n, reps), jobs)
 
 
 def main() -> None:

@@ -16,23 +16,20 @@ size n draws from ``numpy.random.default_rng([r, n, design])``.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from moment_designs import HINGE, draw_hinge, draw_powers, hinge, hinge_model
+from replicates import Replicates
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch
 
 from causalweights import MMR, KernelMoments
 
-RESULTS = Path(__file__).resolve().parent / "results" / "moment_errors.csv"
 KEYS = ["design", "n", "rep"]
 COLUMNS = [*KEYS, "estimator", "error", "lam", "seconds"]
 TEST_POINTS = 20_000
@@ -110,21 +107,8 @@ def replicate(
     return rows
 
 
-def simulate(
-    design: str, n: int, reps: int, jobs: int = 1, done: Any = ()
-) -> Iterator[pd.DataFrame]:
-    """Yield the rows of each replicate that is not done, in any order."""
-    tasks = [(design, n, rep) for rep in range(reps)]
-    found = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(replicate)(*task) for task in tasks if task not in set(done)
-    )
-    for rows in found:
-        yield pd.DataFrame(rows, columns=COLUMNS)
-
-
-def load() -> pd.DataFrame:
-    """Return all rows that are there."""
-    return pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=COLUMNS)
+ROWS = Replicates("moment_errors.csv", KEYS, COLUMNS, replicate)
+load = ROWS.load
 
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:
@@ -138,18 +122,6 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(["design", "n", "ratio"])
 
 
-def extend(design: str, n: int, reps: int, jobs: int = 1) -> None:
-    """Bring the file to so many replicates."""
-    done = set(load()[KEYS].itertuples(index=False, name=None))
-    for rows in simulate(design, n, reps, jobs, done):
-        rows.to_csv(
-            RESULTS, mode="a", header=not RESULTS.exists(), index=False,
-            float_format="%.5g", lineterminator="\n",
-        )  # fmt: skip
-        at = " ".join(str(v) for v in rows.loc[0, KEYS])
-        print(at, f"{rows['seconds'].sum():.1f} s", file=sys.stderr, flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -159,7 +131,8 @@ def main() -> None:
     parser.add_argument("--reps", type=int, default=50)
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
-    extend(options.design, options.n, options.reps, options.jobs)
+    tasks = [(options.design, options.n, rep) for rep in range(options.reps)]
+    ROWS.extend(tasks, options.jobs)
     print(summarise(load()).to_string(float_format="{:.4g}".format))
 
 

@@ -27,21 +27,17 @@ limits. Replicate r of function k draws from ``numpy.random.default_rng([62, r, 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import sklearn
-from joblib import Parallel, delayed
+from replicates import Replicates
 from sklearn.model_selection import GridSearchCV, KFold
 
 from causalweights import KernelIV, LinearIV, WeightedKernelRidge
 
-RESULTS = Path(__file__).resolve().parent / "results" / "network_iv.csv"
 FUNCTIONS = {
     "abs": np.abs,
     "step": lambda t: 1.0 * (t > 0),
@@ -130,33 +126,8 @@ def coverage(fit: KernelIV, function: str, new: np.ndarray) -> dict[str, float]:
     }
 
 
-def simulate(
-    functions: list[str], n: int, reps: int, jobs: int = 1, done: Any = ()
-) -> Iterator[pd.DataFrame]:
-    """Yield the rows of each replicate that is not done, in any order."""
-    tasks = [(name, n, rep) for rep in range(reps) for name in functions]
-    found = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(replicate)(*task) for task in tasks if task not in set(done)
-    )
-    for rows in found:
-        yield pd.DataFrame(rows, columns=COLUMNS)
-
-
-def load() -> pd.DataFrame:
-    """Return all rows that are there."""
-    return pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=COLUMNS)
-
-
-def extend(functions: list[str], n: int, reps: int, jobs: int = 1) -> None:
-    """Bring the file to so many replicates."""
-    done = set(load()[KEYS].itertuples(index=False, name=None))
-    for rows in simulate(functions, n, reps, jobs, done):
-        rows.to_csv(
-            RESULTS, mode="a", header=not RESULTS.exists(), index=False,
-            float_format="%.5g", lineterminator="\n",
-        )  # fmt: skip
-        at = " ".join(str(v) for v in rows.loc[0, KEYS])
-        print(at, f"{rows['seconds'].sum():.1f} s", file=sys.stderr, flush=True)
+ROWS = Replicates("network_iv.csv", KEYS, COLUMNS, replicate)
+load = ROWS.load
 
 
 def table(rows: pd.DataFrame) -> str:
@@ -188,7 +159,7 @@ def main() -> None:
     parser.add_argument("--reps", type=int, default=30)
     parser.add_argument("--jobs", type=int, default=1)
     o = parser.parse_args()
-    extend(o.functions, o.n, o.reps, o.jobs)
+    ROWS.extend([(f, o.n, rep) for rep in range(o.reps) for f in o.functions], o.jobs)
     rows = load()
     print(table(rows[(rows["n"] == o.n) & (rows["rep"] < o.reps)]))
 

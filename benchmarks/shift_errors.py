@@ -17,15 +17,13 @@ designs draws from ``numpy.random.default_rng(r)``, of data sets from ``5000 + r
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from replicates import Replicates
 from shift_designs import DESIGNS, Shifted, draw
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -41,7 +39,6 @@ from causalweights.shift import (
 )
 from causalweights.shift._classifier_fit import LAMBDA_SCALE
 
-RESULTS = Path(__file__).resolve().parent / "results" / "shift_errors.csv"
 KEYS = ["design", "rep"]
 FIGURES = ["error", "risk", "minimax_risk", "bound", "D", "ess", "mass"]
 COLUMNS = [*KEYS, "method", "loss", *FIGURES]
@@ -155,32 +152,22 @@ def replicate(
     return pd.DataFrame(rows).assign(design=design, rep=rep).reindex(columns=COLUMNS)
 
 
+ROWS = Replicates("shift_errors.csv", KEYS, COLUMNS, replicate)
+load = ROWS.load
+
+
 def simulate(
     tasks: Iterable[tuple[str, int]],
     jobs: int = 1,
     methods: Iterable[str] | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Yield the rows of each task (design, rep), in any order."""
-    return Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(replicate)(*task, methods) for task in tasks
-    )
-
-
-def load() -> pd.DataFrame:
-    """Return all rows that are there."""
-    return pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=COLUMNS)
+    return ROWS.simulate(tasks, jobs, methods)
 
 
 def extend(designs: Iterable[str], reps: int, jobs: int = 1) -> None:
     """Bring the file to so many replicates of the designs."""
-    done = set(load()[KEYS].itertuples(index=False, name=None))
-    tasks = [(design, rep) for design in designs for rep in range(reps)]
-    for rows in simulate([task for task in tasks if task not in done], jobs):
-        rows.to_csv(
-            RESULTS, mode="a", header=not RESULTS.exists(), index=False,
-            float_format="%.5g", lineterminator="\n",
-        )  # fmt: skip
-        print(*rows.loc[0, KEYS], file=sys.stderr, flush=True)
+    ROWS.extend([(design, rep) for design in designs for rep in range(reps)], jobs)
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:

@@ -15,19 +15,15 @@ from typing import Any
 from sklearn.utils.parallel import Parallel
 
 try:
-    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import CallbackSupportMixin as ProgressMixin
 except ImportError:  # before scikit-learn 1.9
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]
+    class ProgressMixin:  # type: ignore[no-redef]
         """Stands for scikit-learn's, which has `set_callbacks`."""
 
 
 # The estimator that is fitted, and the context of its fit; workers have none.
 _FITTED: ContextVar[tuple[Any, Any] | None] = ContextVar("fitted", default=None)
-
-
-class ProgressMixin(CallbackSupportMixin):
-    """Gives an estimator scikit-learn's `set_callbacks`, where there is one."""
 
 
 def reports_progress(fit: Callable) -> Callable:

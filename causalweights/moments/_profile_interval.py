@@ -141,7 +141,6 @@ def profile_interval(
             continue
         end = brentq(excess, inner, outer, xtol=1e-9 * float(se[k]), rtol=1e-14)
         ends.append(end)
-        excess(end)
         if end in excess.unsettled:
             warnings.warn(
                 f"the profile of parameter {k} did not converge at its end {end:g}: "

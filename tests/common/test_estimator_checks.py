@@ -246,8 +246,8 @@ class CheckedConformal(WeightedConformalRegressor):
         return super().fit(X, y, X_target=target, sample_weight=sample_weight)
 
 
-class CheckedLinearIV(LinearIV):
-    """Fit with the first column endogenous: functions of it are its instruments."""
+class InstrumentsOfX:
+    """Fits with the first column endogenous: functions of it are its instruments."""
 
     def fit(self, X, y, sample_weight=None):
         Z = instruments_of(X)
@@ -258,16 +258,12 @@ class CheckedLinearIV(LinearIV):
         return super().score(X, y, instruments=Z, sample_weight=sample_weight)
 
 
-class CheckedKernelIV(KernelIV):
-    """Fit as `CheckedLinearIV` does."""
+class CheckedLinearIV(InstrumentsOfX, LinearIV):
+    pass
 
-    def fit(self, X, y, sample_weight=None):
-        Z = instruments_of(X)
-        return super().fit(X, y, instruments=Z, sample_weight=sample_weight)
 
-    def score(self, X, y, sample_weight=None):
-        Z = instruments_of(X)
-        return super().score(X, y, instruments=Z, sample_weight=sample_weight)
+class CheckedKernelIV(InstrumentsOfX, KernelIV):
+    pass
 
 
 def instruments_of(X):

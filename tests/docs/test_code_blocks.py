@@ -5,7 +5,6 @@ import importlib.util
 import re
 import shlex
 import sys
-import warnings
 from pathlib import Path
 
 import matplotlib
@@ -98,7 +97,7 @@ def check_command(words, monkeypatch):
 
 
 @pytest.mark.parametrize("path", PAGES, ids=label)
-def test_code_of_the_page_runs_from_top_to_bottom(path):
+def test_code_of_the_page_runs_from_top_to_bottom(path, run_page):
     text = path.read_text(encoding="utf-8")
     assert {kind for kind, _ in fences(text)} <= KINDS
     blocks = code_of(text)
@@ -107,11 +106,7 @@ def test_code_of_the_page_runs_from_top_to_bottom(path):
         test = (ROOT / ELSEWHERE[label(path)]).read_text(encoding="utf-8")
         assert path.name in test
         return
-    names: dict = {"__name__": path.stem}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # what a page shows should not warn
-        for block in blocks:
-            exec(compile(block, str(path), "exec"), names)
+    run_page(path)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=label)

@@ -1,26 +1,15 @@
 """The code of docs/moments.md runs, and its results are what the page says."""
 
-import re
-import warnings
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "moments.md"
 
 
-def test_code_of_the_user_guide_runs():
-    text = PAGE.read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) >= 6
-    names: dict = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # what the guide shows should not warn
-        for block in blocks:
-            exec(compile(block, str(PAGE), "exec"), names)
+def test_code_of_the_user_guide_runs(run_page):
+    assert PAGE.read_text(encoding="utf-8").count("```python\n") >= 6
+    names = run_page(PAGE)
     # Four estimators of one coefficient, which is two.
     linear = [names[name] for name in ("iv", "gmm", "likelihood", "linear")]
     slopes = np.array([fitted.params_[0] for fitted in linear])

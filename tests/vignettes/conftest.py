@@ -1,9 +1,27 @@
-"""What executes a notebook."""
+"""What runs a vignette, as a script or as a notebook."""
 
 import json
+import runpy
 import sys
+from pathlib import Path
 
 import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "vignettes"
+
+
+@pytest.fixture(scope="module")
+def run_quick():
+    """Return a function that runs a vignette in quick mode, to its names."""
+
+    def run(name):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MPLBACKEND", "Agg")
+            patch.setattr(sys, "argv", [f"{name}.py", "--quick"])
+            patch.setattr(sys, "path", list(sys.path))
+            return runpy.run_path(str(FOLDER / f"{name}.py"))
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,7 @@
 """The vignette of Card and AJR: oracles, published figures, committed results."""
 
-import runpy
-import sys
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,14 +19,9 @@ ORACLES = {
 
 
 @pytest.fixture(scope="module")
-def quick():
+def quick(run_quick):
     """The vignette's names after a quick run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MPLBACKEND", "Agg")
-        patch.setattr(sys, "argv", ["card_schooling.py", "--quick"])
-        names = runpy.run_path(str(FOLDER / "card_schooling.py"))
-    yield names
-    plt.close("all")
+    return run_quick("card_schooling")
 
 
 def results(name):

@@ -1,7 +1,5 @@
 """The vignette of double weighting: quick mode runs, committed results hold."""
 
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +13,9 @@ WRITTEN = 0.001
 
 
 @pytest.fixture(scope="module")
-def quick():
+def quick(run_quick):
     """The vignette's names after a quick run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MPLBACKEND", "Agg")
-        patch.setattr(sys, "argv", ["double_weighting.py", "--quick"])
-        patch.setattr(sys, "path", list(sys.path))
-        return runpy.run_path(str(FOLDER / "double_weighting.py"))
+    return run_quick("double_weighting")
 
 
 @pytest.fixture(scope="module")

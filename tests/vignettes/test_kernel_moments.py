@@ -1,10 +1,7 @@
 """The vignette of the kernel method of moments: it runs, and its results hold."""
 
-import runpy
-import sys
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,15 +11,9 @@ FOLDER = ROOT / "vignettes"
 
 
 @pytest.fixture(scope="module")
-def quick():
+def quick(run_quick):
     """The vignette's names after a quick run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MPLBACKEND", "Agg")
-        patch.setattr(sys, "argv", ["kernel_moments.py", "--quick"])
-        patch.setattr(sys, "path", list(sys.path))
-        names = runpy.run_path(str(FOLDER / "kernel_moments.py"))
-    yield names
-    plt.close("all")
+    return run_quick("kernel_moments")
 
 
 def results(name):

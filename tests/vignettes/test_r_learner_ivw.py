@@ -1,7 +1,5 @@
 """The vignette of effect regressions: quick mode runs, committed results hold."""
 
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +11,9 @@ FOLDER = ROOT / "vignettes"
 
 
 @pytest.fixture(scope="module")
-def quick():
+def quick(run_quick):
     """The vignette's names after a quick run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MPLBACKEND", "Agg")
-        patch.setattr(sys, "argv", ["r_learner_ivw.py", "--quick"])
-        patch.setattr(sys, "path", list(sys.path))
-        return runpy.run_path(str(FOLDER / "r_learner_ivw.py"))
+    return run_quick("r_learner_ivw")
 
 
 def test_quick_run(quick):

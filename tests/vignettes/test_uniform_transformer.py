@@ -1,7 +1,5 @@
 """The U-statistic's vignette: quick mode shows its claim, committed results hold."""
 
-import runpy
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -12,13 +10,9 @@ FOLDER = ROOT / "vignettes"
 
 
 @pytest.fixture(scope="module")
-def quick():
+def quick(run_quick):
     """The vignette's names after a quick run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MPLBACKEND", "Agg")
-        patch.setattr(sys, "argv", ["uniform_transformer.py", "--quick"])
-        patch.setattr(sys, "path", list(sys.path))
-        return runpy.run_path(str(FOLDER / "uniform_transformer.py"))
+    return run_quick("uniform_transformer")
 
 
 def test_the_best_weights_for_the_effect_undersmooth(quick):
